@@ -1,0 +1,89 @@
+package kafkatest
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed pom.xml
+var pom []byte
+
+// missingTools names the programs a broker needs and this machine lacks.
+func missingTools() []string {
+	var missing []string
+	for tool, name := range map[string]string{"java": "Java 17 or newer (java)", "mvn": "Maven (mvn)"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// jars returns a folder with the broker's class path, fetched from Maven
+// Central on the first call on this machine and kept in the user's cache.
+func jars(ctx context.Context) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("procd/kafkatest: no folder to keep the broker's jars in: %w", err)
+	}
+	sum := sha256.Sum256(pom)
+	root := filepath.Join(cache, "procd", "kafka-"+hex.EncodeToString(sum[:6]))
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", err
+	}
+	lib := filepath.Join(root, "lib")
+	unlock, err := lockFile(filepath.Join(root, "LOCK"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(lib); err == nil {
+		return lib, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	return lib, fetchJars(ctx, root, lib)
+}
+
+// fetchJars downloads into a folder beside lib and renames it, so that a
+// broken download is never taken for a class path.
+func fetchJars(ctx context.Context, root, lib string) error {
+	file := filepath.Join(root, "pom.xml")
+	if err := os.WriteFile(file, pom, 0o644); err != nil {
+		return err
+	}
+	part := lib + ".part"
+	if err := os.RemoveAll(part); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", file,
+		"dependency:copy-dependencies", "-DoutputDirectory="+part)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("procd/kafkatest: fetching the broker with mvn: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	return os.Rename(part, lib)
+}
+
+// lockFile waits for an exclusive lock: test binaries of several packages
+// start at once, and one of them has to do the download.
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("procd/kafkatest: locking %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
