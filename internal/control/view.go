@@ -1,0 +1,165 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// View is what the control topic says up to some offset. It is pure: records
+// in, facts out. A View that [Tail.View] returned is never changed.
+type View struct {
+	generations map[int]Generation
+	revisions   map[int]Revision // of the newest generation only, by number
+	state       State
+	processes   map[string]Process
+}
+
+// Current is what a job is at one moment.
+type Current struct {
+	Generation Generation
+	Revision   int
+	JobHash    string // of the revision
+	Definition string
+	Stores     []StoreSchemas
+	State      State
+}
+
+// Apply takes the next record of the topic; a nil value is a tombstone. Keys
+// that this version does not know are skipped: the requests and results of
+// savepoints decide nothing here.
+func (v *View) Apply(key, value []byte) error {
+	k := string(key)
+	switch {
+	case k == keyState:
+		return v.applyState(k, value)
+	case strings.HasPrefix(k, prefixGen):
+		return v.applyGeneration(k, value)
+	case strings.HasPrefix(k, prefixRevision):
+		return v.applyRevision(k, value)
+	case strings.HasPrefix(k, prefixProcess):
+		v.applyProcess(k, value)
+	}
+	return nil
+}
+
+func (v *View) applyState(key string, value []byte) error {
+	if value == nil {
+		return fmt.Errorf("procd/control: record %q was deleted: the topic is damaged", key)
+	}
+	state, err := decode[State](key, value)
+	if err != nil {
+		return err
+	}
+	v.state = state
+	return nil
+}
+
+func (v *View) applyGeneration(key string, value []byte) error {
+	numbers, err := parseNumbers(key, prefixGen, 1)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		return fmt.Errorf("procd/control: record %q was deleted: the topic is damaged", key)
+	}
+	g, err := decode[Generation](key, value)
+	if err != nil {
+		return err
+	}
+	if g.Generation != numbers[0] {
+		return fmt.Errorf("procd/control: record %q holds generation %d: the topic is damaged", key, g.Generation)
+	}
+	if v.generations == nil {
+		v.generations = make(map[int]Generation)
+	}
+	v.generations[g.Generation] = g
+	maps.DeleteFunc(v.revisions, func(_ int, r Revision) bool { return r.Generation < g.Generation })
+	return nil
+}
+
+func (v *View) applyRevision(key string, value []byte) error {
+	numbers, err := parseNumbers(key, prefixRevision, 2)
+	if err != nil || value == nil {
+		return err
+	}
+	r, err := decode[Revision](key, value)
+	if err != nil {
+		return err
+	}
+	if r.Generation != numbers[0] || r.Revision != numbers[1] {
+		return fmt.Errorf("procd/control: record %q holds revision %d/%d: the topic is damaged", key, r.Generation, r.Revision)
+	}
+	if v.revisions == nil {
+		v.revisions = make(map[int]Revision)
+	}
+	v.revisions[r.Revision] = r
+	return nil
+}
+
+// applyProcess never fails: what a process says of itself decides nothing, so
+// nothing may depend on it being readable.
+func (v *View) applyProcess(key string, value []byte) {
+	seat := strings.TrimPrefix(key, prefixProcess)
+	p, err := decode[Process](key, value)
+	if value == nil || err != nil {
+		delete(v.processes, seat)
+		return
+	}
+	if v.processes == nil {
+		v.processes = make(map[string]Process)
+	}
+	v.processes[seat] = p
+}
+
+// Current is the newest generation and its newest revision; false while the
+// job was never started.
+func (v *View) Current() (Current, bool) {
+	newest := 0
+	for g := range v.generations {
+		newest = max(newest, g)
+	}
+	if newest == 0 {
+		return Current{State: v.state}, false
+	}
+	g := v.generations[newest]
+	c := Current{Generation: g, JobHash: g.JobHash, Definition: g.Definition, Stores: g.Stores, State: v.state}
+	for _, r := range v.revisions {
+		if r.Generation == newest && r.Revision > c.Revision {
+			c.Revision, c.JobHash, c.Definition, c.Stores = r.Revision, r.JobHash, r.Definition, r.Stores
+		}
+	}
+	return c, true
+}
+
+// State is the job's run state; the zero State while it was never started.
+func (v *View) State() State { return v.state }
+
+// Generations are all generations, oldest first.
+func (v *View) Generations() []Generation {
+	all := make([]Generation, 0, len(v.generations))
+	for _, g := range slices.Sorted(maps.Keys(v.generations)) {
+		all = append(all, v.generations[g])
+	}
+	return all
+}
+
+// Processes are what the job's processes last said of themselves, by seat.
+func (v *View) Processes() []Process {
+	all := make([]Process, 0, len(v.processes))
+	for _, seat := range slices.Sorted(maps.Keys(v.processes)) {
+		all = append(all, v.processes[seat])
+	}
+	return all
+}
+
+// clone copies the maps; the records in them are never changed.
+func (v *View) clone() *View {
+	return &View{
+		generations: maps.Clone(v.generations),
+		revisions:   maps.Clone(v.revisions),
+		state:       v.state,
+		processes:   maps.Clone(v.processes),
+	}
+}
