@@ -19,3 +19,7 @@ type PerTask[T any] interface {
 	Codec[T]
 	ForTask() Codec[T]
 }
+
+// Checked is implemented by codecs that are made for a type they may not be
+// able to encode. Check says why not; nothing else of the codec works then.
+type Checked interface{ Check() error }

@@ -6,7 +6,7 @@ type Record struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Time      int64  // the record's Kafka timestamp, epoch milliseconds
+	Time      int64  // the record's Kafka timestamp, epoch milliseconds; negative: none
 	Key       []byte // nil: a null key
 	Value     []byte // nil: a null value
 	Headers   []Header
@@ -19,12 +19,31 @@ type Header struct {
 }
 
 // Output is one record that a task wants written. Its slices stay valid until
-// [Task.Release].
+// [Task.Commit] or [Task.Abort]; they must not be changed.
 type Output struct {
 	Topic     int   // index in [Plan.Topics]
-	Partition int32 // -1: by the key, with the topic's partitioner
-	Time      int64 // Kafka timestamp, epoch milliseconds (P23)
+	Partition int32 // -1: by the key, with the topic's partitioner; any, for a null key
+	Time      int64 // Kafka timestamp, epoch milliseconds: the input's, at most now (P23)
 	Key       []byte
 	Value     []byte
 	Headers   []Header
 }
+
+// Names of the headers that procd writes.
+const (
+	// HeaderTime holds the event time of an output, decimal epoch
+	// milliseconds, where it differs from the Kafka timestamp (P23).
+	HeaderTime = "procd-time"
+	// HeaderOrigin is on every record of a repartition topic; see [Origin].
+	HeaderOrigin = "procd"
+
+	// A dead letter's headers: the coordinates of the record in the source
+	// topic, and why it was refused.
+	HeaderTopic     = "procd-topic"
+	HeaderPartition = "procd-partition"
+	HeaderOffset    = "procd-offset"
+	HeaderError     = "procd-error"
+	// HeaderStage is on dead letters of a stage behind a KeyBy: its id. Their
+	// key and value are those of the repartition topic.
+	HeaderStage = "procd-stage"
+)

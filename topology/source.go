@@ -1,0 +1,283 @@
+package topology
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/procd/procd/codec"
+)
+
+// Policy says what happens to a record: [Fail], [Skip] or [DeadLetter].
+type Policy string
+
+const (
+	// Fail stops the job at the record and names it. The default.
+	Fail Policy = "fail"
+	// Skip counts the record and goes on.
+	Skip Policy = "skip"
+)
+
+const deadLetterPrefix = "dead-letter:"
+
+// DeadLetter writes the record to a topic, in the same transaction: its raw key
+// and value, with headers saying where it was and what was wrong, see
+// [HeaderTopic].
+func DeadLetter(topic string) Policy { return Policy(deadLetterPrefix + topic) }
+
+// Topic returns the topic of a [DeadLetter] policy.
+func (p Policy) Topic() (topic string, ok bool) {
+	if len(p) < len(deadLetterPrefix) || p[:len(deadLetterPrefix)] != deadLetterPrefix {
+		return "", false
+	}
+	return string(p[len(deadLetterPrefix):]), true
+}
+
+// Start is where the first start of a job begins to read a source.
+type Start struct {
+	Kind StartKind
+	Time int64         // StartAtTime: epoch milliseconds
+	Ago  time.Duration // StartAgo: before the moment of the start
+}
+
+// StartKind is the sort of a [Start].
+type StartKind string
+
+// The sorts of a start. The empty text is StartEarliest.
+const (
+	StartEarliest StartKind = "earliest"
+	StartLatest   StartKind = "latest"
+	StartAtTime   StartKind = "time"
+	StartAgo      StartKind = "ago"
+)
+
+// String is the text of a job file's `start`.
+func (s Start) String() string {
+	switch s.Kind {
+	case StartAtTime:
+		return time.UnixMilli(s.Time).UTC().Format(time.RFC3339Nano)
+	case StartAgo:
+		return s.Ago.String()
+	case "":
+		return string(StartEarliest)
+	}
+	return string(s.Kind)
+}
+
+// SourceSpec is what a plan knows of a source beside its topic.
+type SourceSpec struct {
+	Start Start
+	// Empty is Skip or Fail: what a record without a value is.
+	Empty       Policy
+	Partitioner Partitioner
+	// KeyField says that the record key is checked against a field.
+	KeyField bool
+	// EventTime says that the event time is taken from a field; OutOfOrder is
+	// how much older than the newest one a record may be.
+	EventTime  bool
+	OutOfOrder time.Duration
+}
+
+// SourceOption configures [From].
+type SourceOption interface{ source(*sourceSettings) }
+
+// sourceSettings collects options. Those that depend on the stream's type are
+// kept as they are until From, which knows it.
+type sourceSettings struct {
+	spec  SourceSpec
+	onBad Policy
+	typed []any
+}
+
+type sourceOption func(*sourceSettings)
+
+func (o sourceOption) source(s *sourceSettings) { o(s) }
+
+// StartAt says where the first start begins to read. Default: the earliest
+// record.
+func StartAt(start Start) SourceOption {
+	return sourceOption(func(s *sourceSettings) { s.spec.Start = start })
+}
+
+// OnBadRecord says what happens to records that cannot be processed: bytes that
+// do not decode, [Ctx.Fail], a panic of the job's code, a missing or wrong key,
+// an output or state that is too large. It also holds for what becomes of the
+// source's records behind a KeyBy. Default: Fail.
+//
+// Whatever the policy, the job stops when more than half of the last 1,000
+// records were bad (D1).
+func OnBadRecord(p Policy) SourceOption {
+	return sourceOption(func(s *sourceSettings) { s.onBad = p })
+}
+
+// EmptyValues says what a record without a value is: [Skip] ignores it, [Fail],
+// the default, makes it a bad record.
+func EmptyValues(p Policy) SourceOption {
+	return sourceOption(func(s *sourceSettings) { s.spec.Empty = p })
+}
+
+// Partitioning is an option of [From] and [To]; see [PartitionedWith].
+type Partitioning struct{ p Partitioner }
+
+func (o Partitioning) source(s *sourceSettings) { s.spec.Partitioner = o.p }
+func (o Partitioning) output(s *outputSettings) { s.partitioner = o.p }
+
+// PartitionedWith names the partitioner of a topic's producer. Of a source it
+// is checked when a key is first seen in a store (P24), of an output it chooses
+// the partition. Default: [Murmur2].
+func PartitionedWith(p Partitioner) Partitioning { return Partitioning{p} }
+
+// PartitionedBy says that a record's key is this field of it, as text (see
+// [Key]). It is checked on every record; another key is a bad record.
+func PartitionedBy[T any, K Key](field func(T) K) SourceOption {
+	return PartitionedByPer(func() func(T) (K, error) {
+		return func(v T) (K, error) { return field(v), nil }
+	})
+}
+
+// PartitionedByPer is [PartitionedBy] for a function that owns scratch space or
+// can fail: make is called once per task.
+func PartitionedByPer[T any, K Key](make func() func(T) (K, error)) SourceOption {
+	return keyField[T, K]{make}
+}
+
+type keyField[T any, K Key] struct{ make func() func(T) (K, error) }
+
+func (o keyField[T, K]) source(s *sourceSettings) { s.typed = append(s.typed, o) }
+
+func (o keyField[T, K]) apply(s *source[T]) {
+	s.spec.KeyField = true
+	s.keyType = keyType[K]()
+	s.checker = o.checker
+}
+
+// checker makes the function that compares a record's key with its field.
+func (o keyField[T, K]) checker(t *Task) func(v T) {
+	field, text := o.make(), keyText[K]()
+	var key K
+	var want []byte
+	return func(v T) {
+		var err error
+		if key, err = field(v); err != nil {
+			t.fail(err)
+			return
+		}
+		want = text(want[:0], &key)
+		if t.meta.Key == nil || string(t.meta.Key) != string(want) {
+			t.fail(keyFieldError(t.meta.Key, want))
+		}
+	}
+}
+
+func keyFieldError(have, want []byte) error {
+	if have == nil {
+		return fmt.Errorf("%w: it is missing, should be %q", ErrKeyField, want)
+	}
+	return fmt.Errorf("%w: it is %q, should be %q; have the producer set it, or leave the check out (PartitionedBy, `input.key`) and choose the key with KeyBy (`- key:`)", ErrKeyField, have, want)
+}
+
+// EventTime takes the event time, epoch milliseconds, from a field. outOfOrder
+// is how much older than the newest record a record may be. Without this option
+// the event time is the record's Kafka timestamp.
+//
+// An event time more than an hour after the record's Kafka timestamp is taken
+// as one hour after it, and counted (D4).
+func EventTime[T any](field func(T) int64, outOfOrder time.Duration) SourceOption {
+	return timeField[T]{field, outOfOrder}
+}
+
+type timeField[T any] struct {
+	field      func(T) int64
+	outOfOrder time.Duration
+}
+
+func (o timeField[T]) source(s *sourceSettings) { s.typed = append(s.typed, o) }
+
+func (o timeField[T]) apply(s *source[T]) {
+	s.spec.EventTime, s.spec.OutOfOrder = true, o.outOfOrder
+	s.time = o.field
+}
+
+// source is the typed side of a From.
+type source[T any] struct {
+	spec    *SourceSpec
+	codec   codec.Codec[T]
+	keyType string
+	checker func(t *Task) func(v T) // nil: no key field
+	time    func(T) int64           // nil: the Kafka timestamp
+}
+
+// From reads a topic. A topic can be read once in a job; several steps can take
+// the stream (P9).
+func From[T any](j *Job, topic string, c codec.Codec[T], opts ...SourceOption) Stream[T] {
+	set := sourceSettings{onBad: Fail, spec: SourceSpec{Empty: Fail, Partitioner: Murmur2}}
+	for _, o := range opts {
+		o.source(&set)
+	}
+	if set.spec.Start.Kind == "" {
+		set.spec.Start.Kind = StartEarliest
+	}
+	src := &source[T]{spec: &set.spec, codec: c, keyType: "bytes"}
+	o := j.add(&op{kind: opFrom, name: topic, source: &set.spec, onBad: set.onBad})
+	for _, opt := range set.typed {
+		if a, ok := opt.(interface{ apply(*source[T]) }); ok {
+			a.apply(src)
+		} else {
+			var v T
+			j.errorf("%v: PartitionedBy or EventTime takes another type than the stream's, %T", o, v)
+		}
+	}
+	checkCodec(j, o, c)
+	n := &node[T]{op: o}
+	o.keyType = src.keyType
+	o.start = func(b *builder) func(*Record) { return src.start(b.task, n.build(b)) }
+	return Stream[T]{job: j, n: n}
+}
+
+// start makes the first closure of a task: bytes to a value, and what has to be
+// known of the record before the first step.
+func (s *source[T]) start(t *Task, down func(T)) func(*Record) {
+	dec := forTask(s.codec)
+	check := func(T) {}
+	if s.checker != nil {
+		check = s.checker(t)
+	}
+	skipEmpty := s.spec.Empty == Skip
+	var v T
+	return func(r *Record) {
+		if r.Value == nil {
+			t.empty(skipEmpty)
+			return
+		}
+		if err := dec.Decode(r.Value, &v); err != nil {
+			t.fail(err)
+			return
+		}
+		if s.time != nil {
+			t.setEventTime(s.time(v))
+		}
+		if check(v); t.failure == nil {
+			down(v)
+		}
+	}
+}
+
+// forTask takes a task's own copy of a codec that has scratch space.
+func forTask[T any](c codec.Codec[T]) codec.Codec[T] {
+	if p, ok := c.(codec.PerTask[T]); ok {
+		return p.ForTask()
+	}
+	return c
+}
+
+// checkCodec reports a codec that cannot work for its type.
+func checkCodec[T any](j *Job, o *op, c codec.Codec[T]) {
+	if c == nil {
+		j.errorf("%v: the codec is nil", o)
+		return
+	}
+	if k, ok := c.(codec.Checked); ok {
+		if err := k.Check(); err != nil {
+			j.errorf("%v: %w", o, err)
+		}
+	}
+}
