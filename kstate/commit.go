@@ -1,0 +1,162 @@
+package kstate
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// encodeRoom is how much a value may grow over its last encoding without a
+// second copy.
+const encodeRoom = 64
+
+// Changes hands out one changelog record per key that the transaction changed,
+// in the order of the first change: the whole new value, or a tombstone. A key
+// that had no value before the transaction and has none now is left out. The
+// schema's record comes first where this partition has none yet (P18); if the
+// transaction aborts, it comes again.
+func (s *Store[S]) Changes(emit func(key, value []byte) error) error {
+	if s.err != nil {
+		return s.err
+	}
+	s.out.reset()
+	s.schemaSent = s.schemaKnown
+	for i := range s.txn {
+		if err := s.emitChange(&s.txn[i], emit); err != nil {
+			return err
+		}
+	}
+	// The type or emit may have broken the store.
+	if s.err != nil {
+		return s.err
+	}
+	s.encoded = true
+	return nil
+}
+
+func (s *Store[S]) emitChange(c *change[S], emit func(key, value []byte) error) error {
+	e := c.e
+	c.enc = nil
+	c.skip = !e.has && !c.has
+	if c.skip {
+		return nil
+	}
+	if !e.has {
+		return emit(s.out.keep(append(append(s.out.tail(1+len(e.key)), kindValue), e.key...)), nil)
+	}
+	if !s.schemaSent {
+		s.schemaSent = true
+		key := s.out.keep(AppendSchemaKey(s.out.tail(binary.MaxVarintLen64), s.current))
+		if err := emit(key, s.out.keep(append(s.out.tail(len(s.schema)), s.schema...))); err != nil {
+			return err
+		}
+	}
+	// Key and value in one piece: one step of the arena, one cache line.
+	room := len(e.key) + int(e.size) + encodeRoom
+	b := append(append(s.out.tail(room), kindValue), e.key...)
+	b, err := s.typ.Append(append(b, s.header...), &e.value)
+	if err != nil {
+		return s.keyError([]byte(e.key), err)
+	}
+	b = s.out.keep(b)
+	n := 1 + len(e.key)
+	c.enc = b[n:]
+	return emit(b[:n:n], c.enc)
+}
+
+// Commit makes the transaction's changes the committed state, at pos. It
+// panics if the transaction changed since Changes: the changelog would not hold
+// what the state does. It waits for the disk only where more than the whole
+// memory budget is committed and unwritten.
+func (s *Store[S]) Commit(pos Position) {
+	if !s.encoded && len(s.txn) > 0 {
+		panic("procd/kstate: Commit of store " + s.uid + " without Changes")
+	}
+	if !s.posDirty {
+		s.posDirty, s.oldest = true, s.now
+	}
+	before := s.journal.size + s.bytes
+	for i := range s.txn {
+		s.commitChange(&s.txn[i])
+	}
+	if s.env != nil {
+		s.env.used.Add(s.journal.size + s.bytes - before)
+	}
+	s.schemaKnown = s.schemaKnown || (s.encoded && s.schemaSent)
+	s.pos.Changelog = pos.Changelog
+	s.pos.Sources = append(s.pos.Sources[:0], pos.Sources...)
+	s.endTxn()
+	s.relieve()
+}
+
+func (s *Store[S]) commitChange(c *change[S]) {
+	e := c.e
+	e.undo = 0
+	if c.skip {
+		return
+	}
+	if e.has != c.has {
+		if e.has {
+			s.live++
+		} else {
+			s.live--
+		}
+	}
+	s.bytes -= s.valueCost(e)
+	e.size = int32(len(c.enc))
+	s.bytes += s.valueCost(e)
+	if s.mode == decodes {
+		e.enc = append(e.enc[:0], c.enc...)
+	}
+	if s.env == nil {
+		return
+	}
+	if e.gen == s.journal.gen {
+		s.journal.set(e.ref, c.enc)
+		return
+	}
+	e.gen, e.ref = s.journal.gen, s.journal.add(e.key, c.enc)
+}
+
+// Abort drops what the transaction changed (P21).
+func (s *Store[S]) Abort() {
+	s.undoTxn(0)
+	s.endTxn()
+}
+
+// endTxn forgets the transaction's logs.
+func (s *Store[S]) endTxn() {
+	s.txn = s.txn[:0]
+	s.takeBack()
+	s.nextRecord()
+	s.encoded = false
+	s.schemaSent = false
+	var zero S
+	s.arg = zero
+	if s.grown {
+		s.grown = false
+		s.evict(evictPerRecord)
+	}
+}
+
+// Tick starts a background write where the oldest committed entry is older
+// than EnvOptions.WriteEvery, where memory asks for it, or where the time that
+// the copy was last known caught up is an hour old (P17). now is the broker's
+// time, as near as the caller knows it. Tick never waits for the disk. It
+// returns the error of an earlier write, or what Pebble reported; the store is
+// broken from then on.
+func (s *Store[S]) Tick(now time.Time) error {
+	s.now = now
+	if s.env == nil || s.db == nil {
+		return s.err
+	}
+	s.collect(false)
+	s.fail(s.db.fault())
+	if s.err != nil {
+		return s.err
+	}
+	s.evict(evictPerTick)
+	if s.writeDue() {
+		s.startWrite()
+	}
+	return nil
+}

@@ -1,0 +1,294 @@
+package kstate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+)
+
+// pebbleFormat is the format major version of every store, by its name: a newer
+// Pebble must not change what is on disk by itself. Raising it means a new
+// storeFormat.
+const pebbleFormat = pebble.FormatTableFormatV6
+
+// memTableBytes is small because the write-back cache is the memtable that
+// matters: a sorted batch of more than half of this skips Pebble's skip list,
+// which costs more than everything else together.
+const memTableBytes = 4 << 20
+
+// DB is the restored local copy of one store and partition. Restore.Finish
+// makes it; a Store takes it over with Open and closes it.
+type DB struct {
+	env      *Env
+	dir      string
+	pebble   *pebble.DB
+	release  func() // lets the directory go
+	caughtUp time.Time
+	broken   chan struct{} // closed with the first fault
+
+	mu       sync.Mutex
+	position Position
+	schemas  []SchemaVersion // in order of version
+	err      error           // the first fault
+	corrupt  bool
+	closed   bool
+}
+
+// openDB opens a directory, or makes it.
+func (e *Env) openDB(dir string) (*DB, error) {
+	db := &DB{env: e, dir: dir, broken: make(chan struct{})}
+	p, err := pebble.Open(dir, e.pebbleOptions(db))
+	if err != nil {
+		return nil, err
+	}
+	db.pebble = p
+	return db, nil
+}
+
+func (e *Env) pebbleOptions(db *DB) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          e.fs,
+		Cache:                       e.cache,
+		FileCache:                   e.files,
+		DisableWAL:                  true, // the changelog is the log
+		FormatMajorVersion:          pebbleFormat,
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: 4,
+		Logger:                      pebbleLogger{db},
+		EventListener:               db.listener(),
+	}
+	for i := range o.Levels {
+		// Most lookups of a store are for keys that are not there yet.
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+// Position is the point that the content on disk belongs to.
+func (db *DB) Position() Position {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return Position{Changelog: db.position.Changelog, Sources: slices.Clone(db.position.Sources)}
+}
+
+// SchemaVersions are the schemas that the store's changelog partition has, in
+// order of version.
+func (db *DB) SchemaVersions() []SchemaVersion {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return slices.Clone(db.schemas)
+}
+
+func (db *DB) hasSchema(version int) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return slices.ContainsFunc(db.schemas, func(v SchemaVersion) bool { return v.Version == version })
+}
+
+// Get returns a copy of a key's value with its schema version in front, or nil
+// if there is none.
+func (db *DB) Get(key []byte) ([]byte, error) {
+	value, closer, err := db.get(AppendKey(nil, key))
+	if value == nil || err != nil {
+		return nil, err
+	}
+	value = slices.Clone(value)
+	return value, closer.Close()
+}
+
+// get reads a key with its kind byte. The value is valid until closer is
+// closed; it is nil if there is none.
+func (db *DB) get(key []byte) (value []byte, closer io.Closer, err error) {
+	value, closer, err = db.pebble.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, db.readError(err)
+	}
+	return value, closer, nil
+}
+
+// Each calls fn for every key of the store and its value, which starts with the
+// schema version, in key order. Both are valid until fn returns. Schemas and
+// metadata are not keys (S11).
+func (db *DB) Each(fn func(key, value []byte) error) error {
+	return db.scan(kindValue, fn)
+}
+
+// scan walks the keys of one kind, without the kind byte.
+func (db *DB) scan(kind byte, fn func(key, value []byte) error) error {
+	o := &pebble.IterOptions{LowerBound: []byte{kind}}
+	if kind < kindMeta {
+		o.UpperBound = []byte{kind + 1}
+	}
+	it, err := db.pebble.NewIter(o)
+	if err != nil {
+		return db.readError(err)
+	}
+	for valid := it.First(); valid && err == nil; valid = it.Next() {
+		var value []byte
+		if value, err = it.ValueAndErr(); err == nil {
+			err = fn(it.Key()[1:], value)
+		}
+	}
+	if itErr := it.Close(); itErr != nil {
+		return db.readError(itErr)
+	}
+	return err
+}
+
+// errStop ends a scan early.
+var errStop = errors.New("stop")
+
+// empty says whether no key has a value.
+func (db *DB) empty() (bool, error) {
+	err := db.Each(func(_, _ []byte) error { return errStop })
+	if errors.Is(err, errStop) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// loadSchemas reads the schemas that are on disk.
+func (db *DB) loadSchemas() error {
+	var found []SchemaVersion
+	err := db.scan(kindSchema, func(number, value []byte) error {
+		c, err := parseSchema(number, value)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		found = append(found, SchemaVersion{Version: c.Version, Schema: string(c.Data)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(a, b SchemaVersion) int { return a.Version - b.Version })
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.schemas = found
+	return nil
+}
+
+// estimateKeys guesses the number of keys from the tables' properties.
+func (db *DB) estimateKeys() int64 {
+	levels, err := db.pebble.SSTables(pebble.WithProperties())
+	if err != nil {
+		return 0 // an estimate is not worth an error
+	}
+	var n int64
+	for _, tables := range levels {
+		for _, t := range tables {
+			n += int64(t.Properties.NumEntries) - 2*int64(t.Properties.NumDeletions)
+		}
+	}
+	return max(0, n-metaKeys-int64(len(db.SchemaVersions())))
+}
+
+// metaKeys is the number of kindMeta keys in every store.
+const metaKeys = 2
+
+func (db *DB) diskBytes() int64 {
+	return int64(db.pebble.Metrics().DiskSpaceUsage())
+}
+
+// writeJournal writes committed entries with the point that they belong to, in
+// one batch, and flushes it.
+func (db *DB) writeJournal(j *journal, at writePoint) error {
+	db.env.writers <- struct{}{}
+	defer func() { <-db.env.writers }()
+	b := db.pebble.NewBatchWithSize(int(j.size) + 1024)
+	for _, r := range j.sorted() {
+		putRef(b, &j.refs[r.at])
+	}
+	if err := putPoint(b, at); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if err := db.apply(b); err != nil {
+		return err
+	}
+	db.wrote(at)
+	return db.flush()
+}
+
+func putRef(b *pebble.Batch, r *ref) {
+	if r.value == nil {
+		op := b.DeleteDeferred(1 + len(r.key))
+		op.Key[0] = kindValue
+		copy(op.Key[1:], r.key)
+		_ = op.Finish() // fails only for indexed batches
+		return
+	}
+	op := b.SetDeferred(1+len(r.key), len(r.value))
+	op.Key[0] = kindValue
+	copy(op.Key[1:], r.key)
+	copy(op.Value, r.value)
+	_ = op.Finish()
+}
+
+// apply commits a batch and closes it. Without a write-ahead log there is
+// nothing to sync.
+func (db *DB) apply(b *pebble.Batch) error {
+	if err := db.fault(); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrBackground, db.dir, err)
+	}
+	return b.Close()
+}
+
+// wrote remembers what a batch said.
+func (db *DB) wrote(at writePoint) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.position = at.position
+	has := func(v SchemaVersion) bool { return v.Version == at.schema.Version }
+	if at.schema.Version != 0 && !slices.ContainsFunc(db.schemas, has) {
+		db.schemas = append(db.schemas, at.schema)
+	}
+}
+
+// flush waits until what was applied is in synced tables. Pebble tries a failed
+// flush again and again; the first failure ends the wait here.
+func (db *DB) flush() error {
+	done, err := db.pebble.AsyncFlush()
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrBackground, db.dir, err)
+	}
+	select {
+	case <-done:
+	case <-db.broken:
+	}
+	return db.fault()
+}
+
+// Close closes the database and lets its directory go. A corrupt one is wiped,
+// so that it is restored (S9). Closing again does nothing.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	closed, corrupt := db.closed, db.corrupt
+	db.closed = true
+	db.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if db.release != nil {
+		defer db.release()
+	}
+	err := db.pebble.Close()
+	if corrupt {
+		return db.env.wipe(db.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("procd/kstate: close %s: %w", db.dir, err)
+	}
+	return nil
+}

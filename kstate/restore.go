@@ -1,0 +1,340 @@
+package kstate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// restoreSuffix marks a directory that is being filled or removed: it is never
+// used, and wiped when met (P17).
+const restoreSuffix = ".restore"
+
+// restoreBatchBytes is how much of the changelog is sorted and written at once.
+const restoreBatchBytes = 8 << 20
+
+// Restore brings a store directory up to the end of its changelog. It is for
+// one goroutine. It ends with Finish or Abandon.
+type Restore struct {
+	env     *Env
+	dir     string // where the store will be
+	id      Identity
+	log     LogBounds
+	started time.Time // by Env.clock
+	release func()
+
+	db      *DB
+	reason  string     // why everything is restored; "" if only the tail is
+	at      writePoint // what the directory said
+	next    int64      // the smallest offset that may come
+	pending restoreBuffer
+	ended   bool
+}
+
+// Prepare decides how much of a changelog must be read to bring a store
+// directory up to its end, by the rules of P17, and wipes a directory that
+// cannot be used. It waits, up to 10 s, for another task of this process that is
+// still closing the directory (P4, ErrHeld). A directory that a newer procd
+// wrote is left alone (ErrNewerFormat).
+func (e *Env) Prepare(dir string, id Identity, log LogBounds) (*Restore, error) {
+	dir = filepath.Clean(dir)
+	release, err := e.hold(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Restore{env: e, dir: dir, id: id, log: log, started: e.clock(), release: release}
+	if err := r.open(); err != nil {
+		release()
+		return nil, fmt.Errorf("procd/kstate: open store directory %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+// open opens the directory if it can be used, or a new one to fill.
+func (r *Restore) open() error {
+	if err := r.env.fs.RemoveAll(r.dir + restoreSuffix); err != nil {
+		return err
+	}
+	reason, err := r.openLocal()
+	if err != nil {
+		return err
+	}
+	if reason == "" {
+		r.next = r.at.position.Changelog
+		return nil
+	}
+	r.reason = reason
+	r.at = writePoint{}
+	r.next = r.log.Start
+	if err := r.env.wipe(r.dir); err != nil {
+		return err
+	}
+	return r.openNew()
+}
+
+// openLocal opens the local copy and returns "", or why it cannot be used.
+func (r *Restore) openLocal() (reason string, err error) {
+	there, err := r.env.exists(r.dir)
+	if err != nil {
+		return "", err
+	}
+	if !there {
+		return "no local copy", nil
+	}
+	format, err := r.env.readFormat(r.dir)
+	switch {
+	case err != nil:
+		return "", err
+	case format == 0:
+		return "local copy has no format version", nil
+	case format > storeFormat:
+		return "", fmt.Errorf("%w (format %d, this one knows %d)", ErrNewerFormat, format, storeFormat)
+	}
+	db, err := r.env.openDB(r.dir)
+	if unusable(err) {
+		return "local copy is damaged: " + err.Error(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	reason, err = r.judge(db)
+	if reason != "" || err != nil {
+		return reason, errors.Join(err, db.Close())
+	}
+	r.db = db
+	return "", nil
+}
+
+// unusable says whether an error means that files are damaged or missing, as
+// against a disk that cannot be read now.
+func unusable(err error) bool {
+	return err != nil && (pebble.IsCorruptionError(err) || errors.Is(err, ErrCorrupt) || errors.Is(err, os.ErrNotExist))
+}
+
+// judge reads what the local copy says of itself and returns why it cannot be
+// used, or "".
+func (r *Restore) judge(db *DB) (reason string, err error) {
+	at, have, found, err := db.readMeta()
+	if err == nil && found {
+		err = db.loadSchemas()
+	}
+	switch {
+	case unusable(err):
+		return "local copy is damaged: " + err.Error(), nil
+	case err != nil:
+		return "", err
+	case !found:
+		return "local copy has no position", nil
+	}
+	if reason := have.differs(r.id.stored()); reason != "" {
+		return reason, nil
+	}
+	r.at = at
+	return r.log.refuses(at), nil
+}
+
+// refuses says why a copy at a position cannot be brought up to date from this
+// log, or "" (P17). Between the position and the end deletes may be missing,
+// once their tombstones are older than the retention.
+func (log LogBounds) refuses(at writePoint) string {
+	switch pos := at.position.Changelog; {
+	case pos < log.Start:
+		return "position below log start"
+	case pos > log.End:
+		return "position above log end"
+	case pos < log.End && log.Now.Sub(at.caughtUp) > log.DeleteRetention:
+		return "older than the tombstone retention"
+	}
+	return ""
+}
+
+func (r *Restore) openNew() error {
+	dir := r.dir + restoreSuffix
+	if err := r.env.fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := r.env.writeFormat(dir); err != nil {
+		return err
+	}
+	db, err := r.env.openDB(dir)
+	r.db = db
+	return err
+}
+
+// From is the changelog offset to read first.
+func (r *Restore) From() int64 { return r.next }
+
+// Reason says why the whole changelog must be read, or is "" where the local
+// copy needs its tail only.
+func (r *Restore) Reason() string { return r.reason }
+
+// Sources are the source offsets stored with the local copy, or nil.
+func (r *Restore) Sources() []SourceOffset { return slices.Clone(r.at.position.Sources) }
+
+// Apply takes the changelog record at offset; a nil value is a tombstone.
+// Offsets must grow; gaps are fine, as compaction leaves them. Nothing of key
+// and value is kept (S6).
+func (r *Restore) Apply(offset int64, key, value []byte) error {
+	if r.ended {
+		return fmt.Errorf("%w: restore of %s", ErrClosed, r.dir)
+	}
+	if offset < r.next {
+		return fmt.Errorf("%w: restore of %s: offset %d after %d", ErrOrder, r.dir, offset, r.next-1)
+	}
+	c, err := ParseChangelog(key, value)
+	if err != nil {
+		return fmt.Errorf("restore of %s: changelog offset %d: %w", r.dir, offset, err)
+	}
+	r.next = offset + 1
+	r.pending.add(key, value, c.Deleted)
+	if r.pending.size < restoreBatchBytes {
+		return nil
+	}
+	return r.write()
+}
+
+// write puts the buffered records into Pebble. In a copy that is being caught
+// up they carry the changelog position, without source offsets because it need
+// not be the end of a transaction; so a crash does not start the tail over. A
+// full restore gets its position at the end only.
+func (r *Restore) write() error {
+	b := r.db.pebble.NewBatchWithSize(r.pending.size + 1024)
+	if err := r.pending.drain(b); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if r.reason == "" {
+		at := writePoint{position: Position{Changelog: r.next}, caughtUp: r.at.caughtUp}
+		if err := putPoint(b, at); err != nil {
+			return errors.Join(err, b.Close())
+		}
+	}
+	return r.db.apply(b)
+}
+
+// Finish makes the directory valid at pos, which is the end of the changelog
+// that was read, and hands it over. After an error the restore is over too, and
+// the directory free.
+func (r *Restore) Finish(pos Position) (*DB, error) {
+	db, err := r.finish(pos)
+	if err != nil {
+		return nil, errors.Join(err, r.Abandon())
+	}
+	r.ended = true
+	db.release = r.release
+	return db, nil
+}
+
+func (r *Restore) finish(pos Position) (*DB, error) {
+	if r.ended {
+		return nil, fmt.Errorf("%w: restore of %s", ErrClosed, r.dir)
+	}
+	if pos.Changelog < r.next {
+		return nil, fmt.Errorf("%w: restore of %s: finished at %d, but %d was applied", ErrOrder, r.dir, pos.Changelog, r.next-1)
+	}
+	now := r.log.Now.Add(r.env.clock().Sub(r.started))
+	if r.reason == "" && pos.Changelog > r.at.position.Changelog && now.Sub(r.at.caughtUp) > r.log.DeleteRetention {
+		return nil, r.tooSlow()
+	}
+	at := writePoint{
+		position: Position{Changelog: pos.Changelog, Sources: slices.Clone(pos.Sources)},
+		caughtUp: now,
+	}
+	if err := r.writeLast(at); err != nil {
+		return nil, err
+	}
+	if r.reason != "" {
+		if err := r.rename(); err != nil {
+			return nil, err
+		}
+	}
+	r.db.wrote(at)
+	r.db.caughtUp = now
+	return r.db, r.db.loadSchemas()
+}
+
+// tooSlow makes sure that the next Prepare restores fully.
+func (r *Restore) tooSlow() error {
+	err := fmt.Errorf("%w: %s", ErrSlow, r.dir)
+	return errors.Join(err, r.db.Close(), r.env.wipe(r.dir))
+}
+
+// writeLast writes what is buffered with the final position and waits until it
+// is on disk.
+func (r *Restore) writeLast(at writePoint) error {
+	b := r.db.pebble.NewBatchWithSize(r.pending.size + 1024)
+	err := r.pending.drain(b)
+	if err == nil {
+		err = putPoint(b, at)
+	}
+	if err == nil {
+		err = putIdentity(b, r.id)
+	}
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if err := r.db.apply(b); err != nil {
+		return err
+	}
+	return r.db.flush()
+}
+
+// rename gives a full restore its place. Pebble keeps paths, so it is closed
+// around it.
+func (r *Restore) rename() error {
+	if err := r.db.Close(); err != nil {
+		return err
+	}
+	if err := r.env.fs.Rename(r.dir+restoreSuffix, r.dir); err != nil {
+		return err
+	}
+	if err := r.env.syncDir(filepath.Dir(r.dir)); err != nil {
+		return err
+	}
+	db, err := r.env.openDB(r.dir)
+	if err != nil {
+		return err
+	}
+	r.db = db
+	return nil
+}
+
+// Abandon gives the restore up and lets the directory go. What a full restore
+// wrote is removed; a caught-up tail is kept. Abandoning again, or after
+// Finish, does nothing.
+func (r *Restore) Abandon() error {
+	if r.ended {
+		return nil
+	}
+	r.ended = true
+	defer r.release()
+	err := r.db.Close()
+	if r.reason != "" {
+		err = errors.Join(err, r.env.fs.RemoveAll(r.dir+restoreSuffix))
+	}
+	return err
+}
+
+// wipe removes a directory so that a crash midway leaves nothing that looks
+// like a store: it is renamed first.
+func (e *Env) wipe(dir string) error {
+	there, err := e.exists(dir)
+	if err != nil || !there {
+		return err
+	}
+	gone := dir + restoreSuffix
+	if err := e.fs.RemoveAll(gone); err != nil {
+		return err
+	}
+	if err := e.fs.Rename(dir, gone); err != nil {
+		return err
+	}
+	if err := e.syncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return e.fs.RemoveAll(gone)
+}
