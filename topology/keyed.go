@@ -124,14 +124,12 @@ func stateType[S any](j *Job, o *op, opts []StateOption) kstate.Type[S] {
 
 // keyed is one step's hold on its store within a task.
 type keyed[S any] struct {
-	typ   kstate.Type[S]
 	store *kstate.Store[S]
 	entry *kstate.Entry[S] // of the current key
-	slot  S                // a place in memory to encode from
 }
 
 func newKeyed[S any](b *builder, uid string, typ kstate.Type[S]) *keyed[S] {
-	k := &keyed[S]{typ: typ, store: kstate.NewStore(uid, typ, kstate.StoreOptions{Env: b.task.env.State})}
+	k := &keyed[S]{store: kstate.NewStore(uid, typ, kstate.StoreOptions{Env: b.task.env.State})}
 	b.addStore(uid, k.store)
 	return k
 }
@@ -159,17 +157,15 @@ func (k *keyed[S]) load(t *Task) bool {
 // that a state that does not encode or is too large is this record's failure
 // and not the commit's (P22).
 func (k *keyed[S]) set(t *Task, v S) {
-	if t.isolated {
-		k.slot = v
-		b, err := k.typ.Append(t.scratch[:0], &k.slot)
-		t.scratch = b
-		if err == nil {
-			err = t.checkSize(changelogOverhead + len(t.meta.Key) + len(b))
-		}
-		if err != nil {
-			t.fail(fmt.Errorf("state of %s: %w", k.store.UID(), err))
-			return
-		}
-	}
 	k.store.Set(k.entry, v)
+	if !t.isolated {
+		return
+	}
+	b, err := k.store.Encoded(k.entry)
+	if err == nil {
+		err = t.checkSize(recordOverhead + 1 + len(t.meta.Key) + len(b))
+	}
+	if err != nil {
+		t.fail(fmt.Errorf("state of %s: %w", k.store.UID(), err))
+	}
 }

@@ -35,8 +35,6 @@ const (
 	defaultMaxRecordBytes = 1_000_000
 	// recordOverhead bounds what Kafka's format adds to key, value and headers.
 	recordOverhead = 70
-	// changelogOverhead is recordOverhead, the kind byte and a schema version.
-	changelogOverhead = recordOverhead + 1 + 10
 	// maxAhead is how far ahead of the clock a timestamp may be, milliseconds:
 	// the broker's default message.timestamp.after.max.ms (D4).
 	maxAhead = 3600_000
@@ -82,7 +80,6 @@ type Task struct {
 
 	isolated bool
 	now      int64 // the clock's last answer
-	scratch  []byte
 	arena    arena
 	outputs  []Output
 	headers  []Header // of outputs; replaced, never moved, when it grows
