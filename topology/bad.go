@@ -59,7 +59,7 @@ func (t *Task) refuse(m recordMark) error {
 		return t.failure
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", err, t.failure)
 	}
 	in := t.in
 	bad := &BadRecord{Topic: t.meta.Topic, Partition: t.meta.Partition, Offset: t.meta.Offset, Stage: t.stage.ID, Err: t.failure}

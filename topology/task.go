@@ -186,10 +186,19 @@ func (t *Task) Isolate(on bool) { t.isolated = on }
 //   - [kstate.ErrIsolate]: the record is bad and cannot be undone alone. Abort
 //     the transaction, and replay it with [Task.Isolate] and one record each.
 //   - anything else: the store failed; abort.
-func (t *Task) Process(input int, r *Record) error {
+func (t *Task) Process(input int, r *Record) error { return t.process(input, r, nil) }
+
+// Reject applies the policy for bad records to a record that alone made its
+// transaction fail (P22), instead of processing it. Errors are as for Process.
+func (t *Task) Reject(input int, r *Record, err error) error { return t.process(input, r, err) }
+
+func (t *Task) process(input int, r *Record, verdict error) error {
 	in := &t.inputs[input]
 	t.counters.In++
 	mark := t.begin(in, r)
+	if verdict != nil {
+		t.fail(verdict)
+	}
 	if t.failure == nil {
 		t.run(r)
 	}
