@@ -57,11 +57,11 @@ const portAttempts = 3
 // StartBroker formats and starts a broker and returns when it serves requests.
 // ctx bounds the start only. Its topics live until [Broker.Stop].
 func StartBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
-	if missing := missingTools(); len(missing) > 0 {
-		return nil, fmt.Errorf("%w: missing %s", ErrUnavailable, strings.Join(missing, " and "))
-	}
 	lib, err := jars(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := requireTools("java"); err != nil {
 		return nil, err
 	}
 	b := &Broker{dir: o.Dir, jars: lib}

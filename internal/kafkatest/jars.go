@@ -18,16 +18,21 @@ import (
 //go:embed pom.xml
 var pom []byte
 
-// missingTools names the programs a broker needs and this machine lacks.
-func missingTools() []string {
+// requireTools names the programs that a broker needs and this machine lacks.
+func requireTools(tools ...string) error {
 	var missing []string
-	for tool, name := range map[string]string{"java": "Java 17 or newer (java)", "mvn": "Maven (mvn)"} {
+	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			missing = append(missing, name)
+			missing = append(missing, toolNames[tool])
 		}
 	}
-	return missing
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: missing %s", ErrUnavailable, strings.Join(missing, " and "))
+	}
+	return nil
 }
+
+var toolNames = map[string]string{"java": "Java 17 or newer (java)", "mvn": "Maven (mvn)"}
 
 // jars returns a folder with the broker's class path, fetched from Maven
 // Central on the first call on this machine and kept in the user's cache.
@@ -50,6 +55,9 @@ func jars(ctx context.Context) (string, error) {
 	if _, err := os.Stat(lib); err == nil {
 		return lib, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	if err := requireTools("java", "mvn"); err != nil {
 		return "", err
 	}
 	return lib, fetchJars(ctx, root, lib)
