@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/internal/seat"
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/topology"
+)
+
+// DefaultCommit is the default interval of commits.
+const DefaultCommit = 100 * time.Millisecond
+
+// DefaultMaxRecordBytes is the size of key and value of a record above which it
+// is refused before it is produced (D2): Kafka's default for message.max.bytes
+// less the batch's own bytes.
+const DefaultMaxRecordBytes = 1_000_000
+
+// Config is what a process of a job runs with.
+type Config struct {
+	Kafka  []kgo.Opt   // options that every client of this cluster needs
+	Client *kgo.Client // for admin requests
+	Plan   *topology.Plan
+	Lease  *control.Lease
+	Seat   *seat.Seat
+	State  *kstate.Env
+	// Workers is the number of group members and loops. Default: 1.
+	Workers int
+	// Commit is the interval of commits; default [DefaultCommit].
+	Commit time.Duration
+	// MaxRecordBytes bounds key and value of each record written; default
+	// [DefaultMaxRecordBytes].
+	MaxRecordBytes int
+	Stdout         io.Writer
+	Logger         *slog.Logger
+	Registry       prometheus.Registerer
+	// Announce, if set, is told the process's tasks whenever they change.
+	Announce func([]control.TaskState)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Workers == 0 {
+		c.Workers = 1
+	}
+	if c.Commit == 0 {
+		c.Commit = DefaultCommit
+	}
+	if c.MaxRecordBytes == 0 {
+		c.MaxRecordBytes = DefaultMaxRecordBytes
+	}
+	if c.Stdout == nil {
+		c.Stdout = io.Discard
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	return c
+}

@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+)
+
+// errOldView: somebody decided something this process has not read yet.
+var errOldView = errors.New("procd/engine: this process's view of the job is old")
+
+// OffsetsError says that the offsets committed in the group are not those that
+// the state belongs to (P8). Going on would skip or double records.
+type OffsetsError struct {
+	Topic     string
+	Partition int32
+	Group     int64 // committed in the group; -1: nothing
+	State     int64 // recorded with the state; -1: nothing
+	Foreign   bool  // the commit does not carry this job's metadata
+}
+
+func (e *OffsetsError) Error() string {
+	where := fmt.Sprintf("topic %s partition %d", e.Topic, e.Partition)
+	switch {
+	case e.State < 0:
+		return fmt.Sprintf("%s: the group has committed offset %d, but no position is recorded with the state", where, e.Group)
+	case e.Group < 0:
+		return fmt.Sprintf("%s: the state belongs to offset %d, but the group has no committed offset (expired, or deleted by hand)", where, e.State)
+	case e.Foreign:
+		return fmt.Sprintf("%s: the state belongs to offset %d, but another tool set the group's offset to %d", where, e.State, e.Group)
+	default:
+		return fmt.Sprintf("%s: the state belongs to offset %d, but the group has committed %d", where, e.State, e.Group)
+	}
+}
+
+// Hint says how to go on.
+func (e *OffsetsError) Hint() string {
+	if e.State < 0 {
+		return "begin anew with `procd reset`"
+	}
+	return "continue from the positions recorded with the state with `procd start --offsets-from-state`, or begin anew with `procd reset`"
+}
+
+// PartitionError says that an input partition cannot be read on.
+type PartitionError struct {
+	Topic     string
+	Partition int32
+	Err       error
+	Advice    string
+}
+
+func (e *PartitionError) Error() string {
+	return fmt.Sprintf("topic %s partition %d: %v", e.Topic, e.Partition, e.Err)
+}
+
+func (e *PartitionError) Unwrap() error { return e.Err }
+
+// Hint says how to go on.
+func (e *PartitionError) Hint() string { return e.Advice }
+
+// isLocal reports an error of this machine: its disk is full, or a directory
+// may not be written.
+func isLocal(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
+}

@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/topology"
+)
+
+// openTask makes a task ready to run: it checks that this process still runs
+// the right job (P2), that state and offsets belong together (P8), and restores
+// the stores (architecture, section 6). It runs beside the poll loop.
+func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
+	select {
+	case p.opening <- struct{}{}:
+		defer func() { <-p.opening }()
+	case <-ctx.Done():
+		return opened{err: ctx.Err()}
+	}
+	if err := p.cfg.Lease.Verify(ctx); err != nil {
+		return opened{err: err}
+	}
+	if s.err != nil {
+		return opened{err: s.err}
+	}
+	pos, err := p.readPosition(ctx, ref)
+	if err != nil {
+		return opened{err: err}
+	}
+	stage := &p.layout.stages[ref.stage]
+	for i, topic := range stage.inputs {
+		if err := agree(topic, ref.partition, s.inputs[i], p.generation(), pos); err != nil {
+			return opened{err: err}
+		}
+	}
+	run, err := p.plan.NewTask(ref.stage, p.taskEnv(ref))
+	if err != nil {
+		return opened{err: err}
+	}
+	logs, err := p.restoreStores(ctx, ref, s, run)
+	if err != nil {
+		closeStores(run, false, func(error) {}) // the error to tell is err
+		return opened{err: err}
+	}
+	if pos != nil {
+		run.SetProgress(topology.Progress{Frontiers: pos.Frontiers, Watermarks: pos.Watermarks})
+	}
+	return opened{run: run, logs: logs}
+}
+
+// positionsWindow is how far before the end of the positions topic the search
+// for a task's record starts (P8); it doubles until the record is found.
+const positionsWindow = 2000
+
+// readPosition returns the newest position record of a task, nil if it has
+// none in this generation.
+func (p *process) readPosition(ctx context.Context, ref taskRef) (*position, error) {
+	topic := p.positions
+	bounds, err := p.bounds(ctx, []string{topic}, ref.partition)
+	if err != nil {
+		return nil, err
+	}
+	first, end := bounds[0].Start, bounds[0].End
+	key := string(positionKey(p.layout.stages[ref.stage].id, ref.partition))
+	for window := int64(positionsWindow); ; window *= 2 {
+		var found *position
+		read := &logRead{topic: topic, partition: ref.partition, from: max(first, end-window), to: end}
+		read.apply = func(r *kgo.Record) error {
+			if string(r.Key) != key {
+				return nil
+			}
+			pos, err := decodePosition(r.Value)
+			found = &pos
+			return err
+		}
+		if err := readLogs(ctx, p.readerOpts(), p.unblock, read); err != nil {
+			return nil, err
+		}
+		if found != nil || read.from == first {
+			return found, nil
+		}
+	}
+}
+
+// bounds asks for log start and end of one partition of each topic, read
+// uncommitted (S3).
+func (p *process) bounds(ctx context.Context, topics []string, partition int32) ([]kstate.LogBounds, error) {
+	starts, err := p.adm.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("procd/engine: listing offsets of internal topics: %w", err)
+	}
+	ends, err := p.adm.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("procd/engine: listing offsets of internal topics: %w", err)
+	}
+	bounds := make([]kstate.LogBounds, len(topics))
+	for i, topic := range topics {
+		s, e, err := lookupBounds(starts, ends, topic, partition)
+		if err != nil {
+			return nil, err
+		}
+		bounds[i] = kstate.LogBounds{Start: s, End: e, DeleteRetention: p.deleteRetention, Now: time.Now()}
+	}
+	return bounds, nil
+}
+
+// lookupBounds checks the error of each partition, which kadm reports only
+// there.
+func lookupBounds(starts, ends kadm.ListedOffsets, topic string, partition int32) (start, end int64, err error) {
+	s, ok := starts.Lookup(topic, partition)
+	if !ok {
+		return 0, 0, fmt.Errorf("procd/engine: topic %s has no partition %d", topic, partition)
+	}
+	e, ok := ends.Lookup(topic, partition)
+	if !ok {
+		return 0, 0, fmt.Errorf("procd/engine: topic %s has no partition %d", topic, partition)
+	}
+	if s.Err != nil {
+		return 0, 0, fmt.Errorf("procd/engine: topic %s partition %d: %w", topic, partition, s.Err)
+	}
+	if e.Err != nil {
+		return 0, 0, fmt.Errorf("procd/engine: topic %s partition %d: %w", topic, partition, e.Err)
+	}
+	return s.Offset, e.Offset, nil
+}
+
+// restoreStores brings every store of a task up to the end of its changelog
+// and opens it. On an error it closes what it opened.
+func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run *topology.Task) ([]int64, error) {
+	stage := &p.layout.stages[ref.stage]
+	if len(stage.stores) == 0 {
+		return nil, nil
+	}
+	topics := make([]string, len(stage.stores))
+	for i, st := range stage.stores {
+		topics[i] = st.changelog
+	}
+	bounds, err := p.bounds(ctx, topics, ref.partition)
+	if err != nil {
+		return nil, err
+	}
+	restores, err := p.prepare(ref, bounds)
+	if err != nil {
+		return nil, err
+	}
+	reads := make([]*logRead, len(restores))
+	for i, r := range restores {
+		reads[i] = &logRead{
+			topic: topics[i], partition: ref.partition, from: r.From(), to: bounds[i].End,
+			apply: func(rec *kgo.Record) error {
+				p.metrics.restored.WithLabelValues(stage.stores[i].uid).Inc()
+				return r.Apply(rec.Offset, rec.Key, rec.Value)
+			},
+		}
+	}
+	if err := readLogs(ctx, p.readerOpts(), p.unblock, reads...); err != nil {
+		return nil, abandon(restores, err)
+	}
+	sources := make([]kstate.SourceOffset, len(stage.inputs))
+	for i, topic := range stage.inputs {
+		sources[i] = kstate.SourceOffset{Topic: topic, Partition: ref.partition, Offset: s.next[i]}
+	}
+	return p.attach(ref, run, restores, bounds, sources)
+}
+
+// prepare looks at the directories of a task's stores.
+func (p *process) prepare(ref taskRef, bounds []kstate.LogBounds) ([]*kstate.Restore, error) {
+	stage := &p.layout.stages[ref.stage]
+	var restores []*kstate.Restore
+	for i, st := range stage.stores {
+		r, err := p.cfg.State.Prepare(p.cfg.Seat.StoreDir(p.generation(), st.uid, ref.partition), kstate.Identity{
+			Store: st.uid, Partition: ref.partition, Generation: p.generation(), TopicID: st.topicID,
+		}, bounds[i])
+		if err != nil {
+			return nil, abandon(restores, err)
+		}
+		if why := r.Reason(); why != "" {
+			p.log.Info("restoring state from its whole changelog", "store", st.uid, "partition", ref.partition, "because", why, "records", bounds[i].End-r.From())
+		}
+		restores = append(restores, r)
+	}
+	return restores, nil
+}
+
+// attach opens the restored stores.
+func (p *process) attach(ref taskRef, run *topology.Task, restores []*kstate.Restore, bounds []kstate.LogBounds, sources []kstate.SourceOffset) ([]int64, error) {
+	stage := &p.layout.stages[ref.stage]
+	logs := make([]int64, len(restores))
+	for i, r := range restores {
+		logs[i] = bounds[i].End
+		db, err := r.Finish(kstate.Position{Changelog: bounds[i].End, Sources: sources})
+		if err != nil {
+			return nil, abandon(restores[i+1:], err)
+		}
+		if err := run.Stores()[i].Open(db, stage.stores[i].versions, stage.stores[i].current); err != nil {
+			return nil, abandon(restores[i+1:], err)
+		}
+	}
+	return logs, nil
+}
+
+func abandon(restores []*kstate.Restore, err error) error {
+	for _, r := range restores {
+		if e := r.Abandon(); e != nil {
+			err = fmt.Errorf("%w (and: %w)", err, e)
+		}
+	}
+	return err
+}

@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/procd/procd/internal/control"
+)
+
+// Engine runs the workers of one process.
+type Engine struct {
+	p *process
+}
+
+// New prepares the engine of a process that holds a lease. Run it once.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	p, err := newProcess(ctx, cfg.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{p}, nil
+}
+
+// Run works until ctx ends (nil: every worker has committed and closed its
+// client; as static members they keep their seat in the group, P3), the job is
+// stopped ([control.ErrStopped]) or superseded ([control.ErrSuperseded]), or
+// something is wrong that trying again does not mend.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := e.p
+	// Records are produced with a context that outlives ctx: the last commit
+	// comes after it.
+	var stop context.CancelFunc
+	p.ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+
+	var others, workers sync.WaitGroup
+	others.Go(func() { cancel(p.watchControl(ctx)) })
+	others.Go(func() { cancel(p.watchTopics(ctx)) })
+	others.Go(func() { p.purge(ctx) })
+	for _, w := range p.workers {
+		workers.Go(func() {
+			if err := w.run(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	workers.Wait()
+	cancel(nil)
+	others.Wait()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// watchControl ends the process when the job is stopped, or another generation
+// or revision is current (P2, P6).
+func (p *process) watchControl(ctx context.Context) error {
+	tail := p.cfg.Lease.Tail()
+	for {
+		changed := tail.Changed()
+		if err := p.cfg.Lease.Check(tail.View()); err != nil {
+			return err
+		}
+		if err := tail.Err(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watchEvery is how often the source topics are looked at.
+const watchEvery = 5 * time.Second
+
+// watchTopics stops the job, cleanly, when a source topic is not what the state
+// was made from any more (O4, O5). No key is split meanwhile: partitions that
+// are new belong to no task.
+func (p *process) watchTopics(ctx context.Context) error {
+	for {
+		wait(ctx, watchEvery)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := p.checkSources(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// checkSources compares the sources with the generation record. What cannot be
+// asked now is asked again later.
+func (p *process) checkSources(ctx context.Context) error {
+	var names []string
+	for _, s := range p.cfg.Lease.Generation.Sources {
+		names = append(names, s.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchEvery)
+	defer cancel()
+	topics, err := p.adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil
+	}
+	for _, want := range p.cfg.Lease.Generation.Sources {
+		have, ok := topics[want.Name]
+		switch {
+		case !ok, have.Err != nil && !errors.Is(have.Err, kerr.UnknownTopicOrPartition):
+		case have.Err != nil:
+			return &control.Refused{
+				Reason: fmt.Sprintf("topic %s was deleted", want.Name),
+				Hint:   fmt.Sprintf("its offsets mean nothing any more: begin anew with `procd reset %s`", p.cfg.Lease.Job),
+			}
+		case control.TopicID(have.ID) != want.ID:
+			return &control.Refused{
+				Reason: fmt.Sprintf("topic %s was deleted and created again", want.Name),
+				Hint:   fmt.Sprintf("its offsets mean nothing any more: begin anew with `procd reset %s`", p.cfg.Lease.Job),
+			}
+		case int32(len(have.Partitions)) != want.Partitions:
+			return &control.Refused{
+				Reason: fmt.Sprintf("partition count of %s changed from %d to %d; state cannot follow", want.Name, want.Partitions, len(have.Partitions)),
+				Hint:   fmt.Sprintf("put %d back, or `procd reset %s`", want.Partitions, p.cfg.Lease.Job),
+			}
+		}
+	}
+	return nil
+}
+
+// topicGone sorts out a fetch error that says a topic is unknown: for a moment
+// after the broker came back, or for good.
+func (p *process) topicGone(topic string, err error) error {
+	ctx, cancel := context.WithTimeout(p.ctx, watchEvery)
+	defer cancel()
+	if gone := p.checkSources(ctx); gone != nil {
+		return gone
+	}
+	return &rebuildError{causeGroupSession, fmt.Errorf("topic %s: %w", topic, err)}
+}
+
+// fence makes sure that no transaction of a transactional id is open, whoever
+// began it, and that none can be ended any more (P5).
+func (p *process) fence(ctx context.Context, id string) error {
+	for attempt := 1; ; attempt++ {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID = &id
+		req.TransactionTimeoutMillis = int32(transactionTimeout.Milliseconds())
+		req.ProducerID, req.ProducerEpoch = -1, -1
+		resp, err := req.RequestWith(ctx, p.cfg.Client)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, kerr.ConcurrentTransactions) && ctx.Err() == nil:
+			wait(ctx, min(5*time.Millisecond<<min(attempt, 5), 100*time.Millisecond))
+		default:
+			return fmt.Errorf("procd/engine: fencing %s: %w", id, err)
+		}
+	}
+}
+
+// unblock ends open transactions of the job's workers that are no members of
+// the group any more: they hold back what restoring has to read (T4).
+func (p *process) unblock(ctx context.Context) error {
+	groups, err := p.adm.DescribeGroups(ctx, p.group)
+	if err != nil {
+		return fmt.Errorf("procd/engine: asking who is in the group: %w", err)
+	}
+	group := groups[p.group]
+	if group.Err != nil {
+		return fmt.Errorf("procd/engine: asking who is in the group: %w", group.Err)
+	}
+	live := map[string]bool{}
+	for _, m := range group.Members {
+		if m.InstanceID != nil {
+			live[*m.InstanceID] = true
+		}
+	}
+	ids, err := p.openTransactions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if live[id] {
+			continue
+		}
+		p.log.Info("ending the transaction of a worker that is gone", "transactional_id", id)
+		if err := p.fence(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openTransactions lists the job's transactional ids that have a transaction
+// open, the decider's not among them (P5).
+func (p *process) openTransactions(ctx context.Context) ([]string, error) {
+	listed, err := p.adm.ListTransactions(ctx, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("procd/engine: listing transactions: %w", err)
+	}
+	var ids []string
+	for id, t := range listed {
+		if strings.HasPrefix(id, p.group+".") && id != control.ControlID(p.cfg.Lease.Job) && t.State == "Ongoing" {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// afterRebuild does what a rebuild's cause asks for before the next join.
+func (p *process) afterRebuild(ctx context.Context, w *worker, r *rebuildError) error {
+	switch r.cause {
+	case causeFencedInstance:
+		return p.renewSeat(w)
+	case causeFenced:
+		again := time.Since(w.fenced) < SessionTimeout
+		w.fenced = time.Now()
+		if again {
+			return p.renewSeat(w)
+		}
+	case causeProtocol:
+		if err := p.cfg.Lease.Verify(ctx); err != nil && p.final(err) {
+			return err
+		}
+	}
+	wait(ctx, 50*time.Millisecond)
+	return nil
+}
+
+// renewSeat takes a new identity: somebody else holds a copy of this seat's
+// directory, and the two would evict each other for ever (P4).
+func (p *process) renewSeat(w *worker) error {
+	id, err := p.cfg.Seat.Renew(w.identity)
+	if err != nil {
+		return err
+	}
+	p.log.Warn("somebody else uses a copy of this seat; taking a new identity", "old", w.identity, "new", id)
+	return nil
+}

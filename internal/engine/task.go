@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/topology"
+)
+
+// task is a (stage, partition) that this worker owns.
+type task struct {
+	ref    taskRef
+	stage  *stageLayout
+	from   *start // the offset fetch it was opened for
+	inputs []input
+
+	state  taskState
+	cancel context.CancelFunc // ends opening
+	opened chan opened        // the result of opening; nil once taken
+	run    *topology.Task     // while running
+
+	metrics *taskMetrics
+	touched bool          // in the open transaction
+	tails   []*kgo.Record // last changelog record of each store in the open transaction
+	logs    []int64       // next changelog offset of each store
+}
+
+// input is where a task is in one of its input partitions.
+type input struct {
+	next      int64 // offset of the next record to process
+	committed int64 // offset that the last commit wrote
+}
+
+// taskState is shown in `procd status` and in metrics.
+type taskState string
+
+const (
+	taskRestoring taskState = "restoring"
+	taskRunning   taskState = "running"
+)
+
+// reconcile brings the worker's tasks in line with what the group said: it
+// closes those it lost, opens those it was given, and starts those whose state
+// is restored. rewound says that the client went back to the committed offsets,
+// so what was just fetched must not be processed.
+func (w *worker) reconcile(ctx context.Context, fetches kgo.Fetches) (rewound bool, err error) {
+	said, news := w.mail.take()
+	if !news {
+		return false, nil
+	}
+	if said.revoked {
+		if err := w.abort(causeRevoked); err != nil {
+			return false, err
+		}
+		rewound = true
+	}
+	if said.nudge {
+		w.log.Info("tasks stay unassigned after a rebalance; asking for another")
+		w.cl.ForceRebalance()
+	}
+	for ref, t := range w.tasks {
+		if said.owns(ref, t.from) {
+			continue
+		}
+		if !rewound && w.inUse(t, fetches) {
+			w.mail.read(func() { w.mail.news = true }) // look again next turn
+			continue
+		}
+		w.cl.PauseFetchPartitions(t.partitions())
+		w.drop(ref, true)
+	}
+	for ref, s := range said.fetched {
+		if said.owns(ref, s) && w.tasks[ref] == nil {
+			w.open(ctx, ref, s)
+		}
+	}
+	return rewound, w.startOpened()
+}
+
+// inUse reports whether a task has work in the open transaction or in what was
+// just fetched. A task that the newest assignment leaves out is still owned
+// until the revocation's callback, which waits for this turn to end; its work
+// is finished first.
+func (w *worker) inUse(t *task, fetches kgo.Fetches) bool {
+	if t.touched {
+		return true
+	}
+	fetched := false
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		fetched = fetched || len(p.Records) > 0 && w.byTP[topicPartition{p.Topic, p.Partition}] == t
+	})
+	return fetched
+}
+
+func (t *task) partitions() map[string][]int32 {
+	m := make(map[string][]int32, len(t.stage.inputs))
+	for _, topic := range t.stage.inputs {
+		m[topic] = []int32{t.ref.partition}
+	}
+	return m
+}
+
+// incompleteFor is how long an assignment with tasks left out may stand. The
+// member that gives them up rejoins within a second; one killed in between
+// comes back with its old assignment and nobody asks for a new one.
+const incompleteFor = 3 * time.Second
+
+// drop closes a task. What its transaction changed is dropped; with flush,
+// what is committed is written to disk, so that a return reads no changelog.
+func (w *worker) drop(ref taskRef, flush bool) {
+	t := w.tasks[ref]
+	if t == nil {
+		return
+	}
+	delete(w.tasks, ref)
+	for _, topic := range t.stage.inputs {
+		delete(w.byTP, topicPartition{topic, ref.partition})
+	}
+	t.close(flush, func(err error) {
+		w.log.Warn("closing the state of a task; it will be restored from its changelog", "task", w.p.taskName(ref), "err", err)
+	})
+	w.p.metrics.gone(t)
+	w.p.taskGone(w.n, ref)
+}
+
+func (t *task) close(flush bool, warn func(error)) {
+	t.cancel()
+	if t.opened != nil {
+		// Opening ends by its cancelled context and closes what it opened.
+		go func(result chan opened) {
+			if o := <-result; o.run != nil {
+				closeStores(o.run, false, warn)
+			}
+		}(t.opened)
+		return
+	}
+	t.run.Abort()
+	closeStores(t.run, flush, warn)
+}
+
+func closeStores(run *topology.Task, flush bool, warn func(error)) {
+	for _, s := range run.Stores() {
+		if err := s.Close(flush); err != nil {
+			warn(err)
+		}
+	}
+}
+
+// open starts restoring a task's state, off the poll loop.
+func (w *worker) open(ctx context.Context, ref taskRef, s *start) {
+	octx, cancel := context.WithCancel(ctx)
+	t := &task{
+		ref: ref, stage: &w.p.layout.stages[ref.stage], from: s,
+		state: taskRestoring, cancel: cancel, opened: make(chan opened, 1),
+	}
+	t.inputs = make([]input, len(t.stage.inputs))
+	for i, topic := range t.stage.inputs {
+		t.inputs[i] = input{next: s.next[i], committed: s.inputs[i].offset}
+		w.byTP[topicPartition{topic, ref.partition}] = t
+	}
+	w.tasks[ref] = t
+	w.p.taskState(w.n, ref, t.state)
+	go func(result chan<- opened) {
+		o := w.p.openTask(octx, ref, s)
+		result <- o
+		w.mail.post(func() {})
+	}(t.opened)
+}
+
+// startOpened runs the tasks whose state is restored.
+func (w *worker) startOpened() error {
+	for ref, t := range w.tasks {
+		if t.opened == nil {
+			continue
+		}
+		select {
+		case o := <-t.opened:
+			t.opened = nil
+			if o.err != nil {
+				delete(w.tasks, ref)
+				return w.openFailed(ref, o.err)
+			}
+			w.start(t, o)
+		default:
+		}
+	}
+	return nil
+}
+
+// openFailed sorts out why a task did not open. What the broker or the disk may
+// mend is tried again with a new client; the rest stops the job here.
+func (w *worker) openFailed(ref taskRef, err error) error {
+	if w.p.final(err) {
+		return fmt.Errorf("task %s: %w", w.p.taskName(ref), err)
+	}
+	return &rebuildError{causeOpen, fmt.Errorf("task %s: %w", w.p.taskName(ref), err)}
+}
+
+func (w *worker) start(t *task, o opened) {
+	t.run, t.logs = o.run, o.logs
+	t.metrics = w.p.metrics.task(t)
+	t.tails = make([]*kgo.Record, len(t.logs))
+	t.state = taskRunning
+	w.cl.ResumeFetchPartitions(t.partitions())
+	w.p.taskState(w.n, t.ref, t.state)
+	w.log.Info("task runs", "task", w.p.taskName(t.ref), "offsets", t.offsets())
+}
+
+// offsets are the next offsets of the task's inputs.
+func (t *task) offsets() []kstate.SourceOffset {
+	s := make([]kstate.SourceOffset, len(t.inputs))
+	for i, in := range t.inputs {
+		s[i] = kstate.SourceOffset{Topic: t.stage.inputs[i], Partition: t.ref.partition, Offset: in.next}
+	}
+	return s
+}
+
+// position is what the task's next commit records (P8).
+func (t *task) position(generation int) position {
+	progress := t.run.Progress()
+	return position{
+		Format: positionFormat, Generation: generation, Sources: t.offsets(),
+		Frontiers: progress.Frontiers, Watermarks: progress.Watermarks,
+	}
+}
+
+// opened is the result of opening a task.
+type opened struct {
+	run  *topology.Task
+	logs []int64 // next changelog offset of each store
+	err  error
+}

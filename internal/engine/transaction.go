@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// transaction is what the worker knows of its open Kafka transaction.
+type transaction struct {
+	open    bool
+	since   time.Time
+	records int // input records processed, control records not counted
+	bytes   int // of outputs and changelog records
+	// last is the input partition, lastOffset the offset, of the newest record.
+	last       topicPartition
+	lastOffset int64
+
+	failed  atomic.Pointer[produceError] // the first produce error (T2)
+	pool    []*kgo.Record                // records for reuse once the transaction has ended
+	used    int
+	printed [][]byte // lines for stdout, due when the commit is known
+}
+
+// produceError is a record that the broker or the client refused.
+type produceError struct {
+	topic string
+	err   error
+}
+
+// Bounds of a transaction beside its interval (T7): what is buffered for it
+// stays in memory until it ends.
+const (
+	maxTransactionRecords = 500_000
+	maxTransactionBytes   = 64 << 20
+)
+
+// due reports whether the transaction has to be ended.
+func (t *transaction) due(interval time.Duration, now time.Time) bool {
+	return t.records >= maxTransactionRecords || t.bytes >= maxTransactionBytes || now.Sub(t.since) >= min(interval, transactionTimeout/3)
+}
+
+// untilDue is how long a poll may wait.
+func (t *transaction) untilDue(interval, idle time.Duration) time.Duration {
+	if !t.open {
+		return idle
+	}
+	return max(interval-time.Since(t.since), time.Millisecond)
+}
+
+// record returns an empty record that lives until the transaction has ended.
+func (t *transaction) record() *kgo.Record {
+	if t.used == len(t.pool) {
+		t.pool = append(t.pool, new(kgo.Record))
+	}
+	r := t.pool[t.used]
+	t.used++
+	*r = kgo.Record{Headers: r.Headers[:0]}
+	return r
+}
+
+// begun marks the transaction open.
+func (t *transaction) begun(now time.Time) {
+	t.open, t.since = true, now
+	t.records, t.bytes = 0, 0
+	t.failed.Store(nil)
+}
+
+// ended forgets the transaction; every promise has been called.
+func (t *transaction) ended() {
+	t.open = false
+	t.used = 0
+	t.printed = t.printed[:0]
+}
+
+// replaced drops the records of a client that is being closed: it may still
+// hold them.
+func (t *transaction) replaced() {
+	t.ended()
+	t.pool = nil
+}
+
+// promise is called by the client for each record.
+func (t *transaction) promise(r *kgo.Record, err error) {
+	if err != nil {
+		t.failed.CompareAndSwap(nil, &produceError{r.Topic, err})
+	}
+}
+
+// commitLimit bounds the records of one commit after a commit failed because of
+// its data. It halves until the one record is found that does not go through,
+// so that on-bad-record applies to that one (P22), and doubles with each commit
+// that succeeds. Zero means no limit.
+type commitLimit struct {
+	n      int
+	blamed *blamed
+}
+
+// blamed is the record that alone made a commit fail.
+type blamed struct {
+	tp     topicPartition
+	offset int64
+	err    error
+}
+
+// active reports whether commits are limited: then each poll is one commit.
+func (l *commitLimit) active() bool { return l.n > 0 }
+
+// poll is the most records to poll at once.
+func (l *commitLimit) poll(most int) int {
+	if l.n == 0 {
+		return most
+	}
+	return min(l.n, most)
+}
+
+// shrink is called when a commit of so many records failed by its data.
+func (l *commitLimit) shrink(records int) {
+	l.n = max(records/2, 1)
+}
+
+// grow is called when a limited commit succeeded.
+func (l *commitLimit) grow(most int) {
+	if l.n == 0 {
+		return
+	}
+	if l.n *= 2; l.n >= most {
+		l.n = 0
+	}
+}

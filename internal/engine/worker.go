@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/topology"
+)
+
+// worker is one goroutine with one group member and one transactional producer
+// (architecture, section 4). Its fields are touched by its own goroutine only,
+// but for what mailbox holds. kgo calls the rebalance callbacks on a goroutine
+// of its own, while the worker waits in a poll: they may close tasks too (P19).
+type worker struct {
+	p   *process
+	n   int
+	log *slog.Logger
+
+	sess  *kgo.GroupTransactSession
+	cl    *kgo.Client
+	tasks map[taskRef]*task
+	byTP  map[topicPartition]*task
+	mail  mailbox
+
+	txn   transaction
+	limit commitLimit
+	rec   topology.Record // the record at hand, reused
+
+	identity string       // of the seat, when the client was built
+	lastStep atomic.Int64 // unix ns of the last turn of the loop, for /livez
+	fenced   time.Time    // when the producer was fenced last (P4)
+}
+
+func newWorker(p *process, n int) *worker {
+	return &worker{
+		p: p, n: n,
+		log:   p.log.With("worker", n),
+		tasks: map[taskRef]*task{},
+		byTP:  map[topicPartition]*task{},
+	}
+}
+
+// run joins the group and works until ctx ends or the job must stop here. It
+// never gives up because the broker is away.
+func (w *worker) run(ctx context.Context) error {
+	for attempt := 0; ctx.Err() == nil; {
+		w.step()
+		if err := w.join(ctx); err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			attempt++
+			w.log.Warn("joining the group failed; trying again", "err", err, "attempt", attempt)
+			wait(ctx, backoff(attempt))
+			continue
+		}
+		attempt = 0
+		err := w.work(ctx)
+		w.leave(err == nil)
+		var rebuild *rebuildError
+		switch {
+		case errors.As(err, &rebuild):
+			w.p.metrics.rebuilds.WithLabelValues(rebuild.cause).Inc()
+			w.log.Warn("rebuilding the client", "cause", rebuild.cause, "err", rebuild.err)
+			if err := w.p.afterRebuild(ctx, w, rebuild); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// rebuildError asks for a new client: what the old one did is not known, or
+// somebody else owns its identity now.
+type rebuildError struct {
+	cause string // metric label: one of the cause constants
+	err   error
+}
+
+func (e *rebuildError) Error() string { return fmt.Sprintf("%s: %v", e.cause, e.err) }
+func (e *rebuildError) Unwrap() error { return e.err }
+
+const (
+	causeUnknownCommit  = "unknown-commit"
+	causeEndTimeout     = "end-timeout"
+	causeFenced         = "fenced"
+	causeFencedInstance = "fenced-instance"
+	causeGroupSession   = "group-session"
+	causeProduce        = "produce"
+	causeOwnership      = "ownership"
+	causeProtocol       = "group-protocol"
+	causeOpen           = "open"
+
+	// Causes of aborts.
+	causeRevoked = "rebalance"
+	causeData    = "data"
+)
+
+// work is the loop: poll, look at what the group said, process, commit.
+func (w *worker) work(ctx context.Context) error {
+	for {
+		w.step()
+		fetches, stop := w.poll(ctx)
+		if stop {
+			return w.finish()
+		}
+		if len(fetches) == 0 {
+			continue // kgo holds no rebalance back: touch no task (P19)
+		}
+		if err := w.turn(ctx, fetches); err != nil {
+			return err
+		}
+		if !w.txn.open {
+			w.sess.AllowRebalance()
+		}
+	}
+}
+
+// turn is one turn of the loop after a poll that holds rebalances back.
+func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
+	if err := w.fetchError(fetches); err != nil {
+		return err
+	}
+	rewound, err := w.reconcile(ctx, fetches)
+	if err != nil {
+		return err
+	}
+	if rewound {
+		return nil // what was fetched is fetched again
+	}
+	if err := w.process(fetches); err != nil {
+		if errors.Is(err, kstate.ErrIsolate) {
+			return w.dataFailed(err)
+		}
+		return err
+	}
+	if w.txn.open && (w.limit.active() || w.txn.due(w.p.cfg.Commit, time.Now())) {
+		return w.commit()
+	}
+	return nil
+}
+
+// maxPoll bounds one poll, so that the commit interval is kept roughly while
+// there is much to read. What is polled is processed before End (T11).
+const maxPoll = 20_000
+
+// idlePoll bounds a poll with nothing to commit; news wake it earlier.
+const idlePoll = time.Second
+
+func (w *worker) poll(ctx context.Context) (fetches kgo.Fetches, stop bool) {
+	pctx, cancel := context.WithTimeout(ctx, w.txn.untilDue(w.p.cfg.Commit, idlePoll))
+	defer cancel()
+	w.mail.onNews(cancel)
+	fetches = w.sess.PollRecords(pctx, w.limit.poll(maxPoll))
+	w.mail.onNews(nil)
+	return fetches, ctx.Err() != nil
+}
+
+// fetchError sorts out the errors in a fetch. Those that say only that the
+// client tries again are not errors.
+func (w *worker) fetchError(fetches kgo.Fetches) error {
+	var found error
+	fetches.EachError(func(topic string, partition int32, err error) {
+		var lost *kgo.ErrDataLoss
+		switch {
+		case found != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		case errors.Is(err, kerr.FencedInstanceID):
+			found = &rebuildError{causeFencedInstance, err}
+		case errors.Is(err, kerr.InconsistentGroupProtocol):
+			found = &rebuildError{causeProtocol, err}
+		case errors.As(err, &lost):
+			found = &PartitionError{Topic: topic, Partition: partition, Err: err, Advice: "records that the state has seen were lost by the broker; go back to a savepoint, or begin anew with `procd reset`"}
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			found = &PartitionError{Topic: topic, Partition: partition, Err: err, Advice: "the position recorded with the state is outside of the topic; begin anew with `procd reset`"}
+		case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+			found = w.p.topicGone(topic, err)
+		case errors.Is(err, kgo.ErrClientClosed):
+			found = &rebuildError{causeGroupSession, err}
+		default:
+			w.log.Warn("fetching; the client tries again", "topic", topic, "partition", partition, "err", err)
+		}
+	})
+	return found
+}
+
+// step notes that the loop is alive.
+func (w *worker) step() { w.lastStep.Store(time.Now().UnixNano()) }
+
+// finish ends the open transaction with a commit where that is possible.
+func (w *worker) finish() error {
+	if !w.txn.open {
+		return nil
+	}
+	return w.commit()
+}
+
+// leave closes tasks and client. A clean leave writes what is committed to
+// disk; otherwise the changelog has it.
+func (w *worker) leave(clean bool) {
+	for _, t := range w.tasks {
+		if t.touched {
+			t.rollback()
+		}
+	}
+	w.txn.replaced()
+	sess, closed := w.sess, make(chan struct{})
+	go func() {
+		defer close(closed)
+		// Close hangs while a poll holds a rebalance back (T1). As a static
+		// member it does not leave the group (P3).
+		sess.CloseAllowingRebalance()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeWait):
+		w.log.Warn("the Kafka client takes long to close; going on without it")
+	}
+	for ref := range w.tasks {
+		w.drop(ref, clean)
+	}
+}
+
+// closeWait bounds the wait for a client's end; beyond it, it ends by itself.
+const closeWait = 5 * time.Second
+
+// wait waits for d or the end of ctx.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// backoff grows from 100 ms to 5 s.
+func backoff(attempt int) time.Duration {
+	return min(100*time.Millisecond<<min(attempt-1, 10), 5*time.Second)
+}
