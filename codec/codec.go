@@ -1,4 +1,3 @@
-// Package codec turns the bytes of Kafka records into values and back.
 package codec
 
 // Codec turns the value of a Kafka record into a T and back. A Codec shared by
@@ -20,6 +19,6 @@ type PerTask[T any] interface {
 	ForTask() Codec[T]
 }
 
-// Checked is implemented by codecs that are made for a type they may not be
-// able to encode. Check says why not; nothing else of the codec works then.
+// Checked is implemented by codecs that are made for a type which they may not
+// be able to encode. Check says why not; nothing else of the codec works then.
 type Checked interface{ Check() error }
