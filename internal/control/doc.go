@@ -2,7 +2,7 @@
 // whether it is meant to run, and who may say so. It owns the control topic
 // (docs/format/control-topic.md) and is the only code that writes it.
 //
-// What decides is pure: [View] turns records into facts, and Decide turns
+// What decides is pure: [View] turns records into facts, and [Decide] turns
 // facts into a verdict; its scenarios are the text files in testdata. The I/O
 // is at the edge, in [Plane].
 //

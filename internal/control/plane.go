@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -53,6 +54,7 @@ type Plane struct {
 	adm      *kadm.Client
 	tail     *Tail // nil until follow
 	stop     context.CancelFunc
+	warned   sync.Once // of too few replicas
 }
 
 // Open connects to the cluster and checks that it can run procd (T3): see

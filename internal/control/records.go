@@ -91,6 +91,7 @@ func (o Offsets) At(topic string, partition int32) (int64, bool) {
 // Generation is the record that begins a generation: the only thing that
 // makes topics and offsets belong together (P1). It is never changed.
 type Generation struct {
+	Job        string `json:"job"`
 	Generation int    `json:"generation"`
 	Run        int    `json:"run"`      // the run that it began
 	StartID    string `json:"start_id"` // of the process that wrote it
@@ -186,7 +187,7 @@ type Process struct {
 // envelope puts the format version beside a record's own fields.
 type envelope[T any] struct {
 	Format int `json:"format"`
-	Body   T   `json:",inline"`
+	Body   T   `json:",embed"`
 }
 
 // encode returns the record's value. Marshalling these types cannot fail; a

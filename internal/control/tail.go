@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -91,13 +93,29 @@ func (t *Tail) ReadToEnd(ctx context.Context) error {
 	}
 }
 
+// end is the high watermark. A topic that was created a moment ago may be
+// unknown to the broker that is asked, or to the client's cache.
 func (t *Tail) end(ctx context.Context) (int64, error) {
+	for giveUp := time.Now().Add(settleTime); ; {
+		end, err := t.listEnd(ctx)
+		if !errors.Is(err, ErrTopicMissing) || time.Now().After(giveUp) {
+			return end, err
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+func (t *Tail) listEnd(ctx context.Context) (int64, error) {
 	listed, err := t.adm.ListEndOffsets(ctx, t.topic)
 	if err != nil {
 		return 0, fmt.Errorf("procd/control: end of %s: %w", t.topic, err)
 	}
 	o, ok := listed.Lookup(t.topic, 0)
-	if !ok {
+	if !ok || errors.Is(o.Err, kerr.UnknownTopicOrPartition) {
 		return 0, fmt.Errorf("%w: %s", ErrTopicMissing, t.topic)
 	}
 	if o.Err != nil {

@@ -1,0 +1,275 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/procd/procd/internal/seat"
+	"github.com/procd/procd/topology"
+)
+
+const (
+	// maxRounds bounds how often a start decides again after another decider
+	// or an unknown outcome came between.
+	maxRounds = 8
+	// groupPoll is how often a start that waits looks at the group.
+	groupPoll = 250 * time.Millisecond
+	// expiryMargin is added to the session timeout before a member that is
+	// still there counts as alive (P2).
+	expiryMargin = time.Second
+)
+
+// StartOptions are what the person who starts a job allows.
+type StartOptions struct {
+	Resume bool // start a job that was stopped
+}
+
+// Begin is everything between the start of a process and the moment its
+// workers may join the group: read what is current, decide if there is
+// something to decide, check that topics are what they were. s is the seat
+// that this process holds.
+//
+// Joining what is current takes no decision and writes nothing. A *[Refused]
+// is final until something changes; [ErrTopicMissing] names topics that the
+// user has to create; other errors may go away.
+func (p *Plane) Begin(ctx context.Context, plan *topology.Plan, s *seat.Seat, o StartOptions) (*Lease, error) {
+	return p.begin(ctx, Define(plan), s, o)
+}
+
+func (p *Plane) begin(ctx context.Context, d Definition, s *seat.Seat, o StartOptions) (*Lease, error) {
+	b := &beginning{plane: p, definition: d, seat: s, options: o, startID: newStartID()}
+	if err := b.open(ctx); err != nil {
+		return nil, err
+	}
+	return b.run(ctx)
+}
+
+func newStartID() string {
+	var random [8]byte
+	rand.Read(random[:]) // never fails, says its documentation
+	return hex.EncodeToString(random[:])
+}
+
+// beginning is one call of Begin.
+type beginning struct {
+	plane      *Plane
+	definition Definition
+	seat       *seat.Seat
+	options    StartOptions
+	startID    string
+
+	rounds  int       // decisions tried
+	waiting time.Time // since when members of another definition are waited for
+}
+
+// open looks for the user's topics before it leaves anything in Kafka.
+func (b *beginning) open(ctx context.Context) error {
+	p := b.plane
+	control := ControlTopic(p.settings.Job)
+	found, err := p.find(ctx, append(b.definition.userTopics(), control)...)
+	if err != nil {
+		return err
+	}
+	_, exists := found[control]
+	if err := missing(b.definition.userTopics(), found); err != nil && !exists {
+		return err
+	}
+	if err := p.ensureControlTopic(ctx, exists); err != nil {
+		return err
+	}
+	p.follow()
+	return nil
+}
+
+// run repeats read, decide, act until there is something to join: what was
+// written is never assumed to count, it is read back like anybody else's (P1).
+func (b *beginning) run(ctx context.Context) (*Lease, error) {
+	for {
+		group, err := b.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		verdict := Decide(b.plane.tail.View(), b.facts(group))
+		switch {
+		case verdict.Action == Refuse:
+			return nil, verdict.Refusal
+		case verdict.Action == Join:
+			return b.join(ctx, verdict, group)
+		case verdict.Action == Wait:
+			err = b.wait(ctx, verdict)
+		default:
+			err = b.decide(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// read brings the view and the group up to date, at the same time: a restart
+// has to be quick.
+func (b *beginning) read(ctx context.Context) (members, error) {
+	var group members
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return b.plane.tail.ReadToEnd(ctx) })
+	both.Go(func() (err error) {
+		group, err = b.plane.members(ctx)
+		return err
+	})
+	return group, both.Wait()
+}
+
+func (b *beginning) facts(group members) Facts {
+	_, others := group.split(b.seat.InstancePrefix())
+	patience := b.plane.settings.SessionTimeout + expiryMargin
+	waited := !b.waiting.IsZero() && b.plane.settings.Now().Sub(b.waiting) >= patience
+	return Facts{Definition: b.definition, Resume: b.options.Resume, Live: others, Waited: waited}
+}
+
+// wait sleeps until it is worth looking again.
+func (b *beginning) wait(ctx context.Context, verdict Verdict) error {
+	if b.waiting.IsZero() {
+		b.waiting = b.plane.settings.Now()
+		b.plane.settings.Logger.Info("waiting for "+verdict.Reason+" to leave or to expire",
+			"at most", b.plane.settings.SessionTimeout+expiryMargin)
+	}
+	return b.pause(ctx, groupPoll)
+}
+
+// decide takes the decision as the one decider, or finds that there is none
+// to take any more. Unless it returns an error, read again.
+func (b *beginning) decide(ctx context.Context) error {
+	err := b.tryDecide(ctx)
+	if err == nil || !errors.Is(err, errUndecided) && !errors.Is(err, errConflict) {
+		return err
+	}
+	b.rounds++
+	if b.rounds >= maxRounds {
+		return fmt.Errorf("%w (tried %d times)", err, b.rounds)
+	}
+	b.plane.settings.Logger.Debug("deciding again", "cause", err)
+	// Two deciders that fence each other at once would do so for ever: whoever
+	// was fenced lets the other one finish, and a record ends the pause.
+	longest := 200 * time.Millisecond << min(b.rounds, 4)
+	return b.pause(ctx, longest/2+mathrand.N(longest/2))
+}
+
+// pause waits until the topic changes or d is over.
+func (b *beginning) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-b.plane.tail.Changed():
+		return b.plane.tail.Err()
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// tryDecide does P1 in its order. What is left over from an earlier attempt is
+// listed before this process becomes decider, and removed by id: so a process
+// that is paused in the middle, and fenced, can never remove the topics that
+// the next decider made.
+func (b *beginning) tryDecide(ctx context.Context) error {
+	p := b.plane
+	before, err := p.generationTopics(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := p.becomeDecider(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	group, err := b.removeOwn(ctx)
+	if err != nil {
+		return err
+	}
+	view := p.tail.View()
+	verdict := Decide(view, b.facts(group))
+	if !verdict.writes() {
+		return nil
+	}
+	if err := p.fence(ctx); err != nil {
+		return err
+	}
+	o := origin{startID: b.startID, by: p.settings.By, at: p.settings.Now().UTC()}
+	var begun Generation
+	if verdict.Action == Create {
+		if begun, err = b.create(ctx, verdict, before, o); err != nil {
+			return err
+		}
+	}
+	current, _ := view.Current()
+	entries, err := verdict.entries(b.definition, current, begun, o)
+	if err != nil {
+		return err
+	}
+	if err := d.commit(ctx, entries); err != nil {
+		return err
+	}
+	p.settings.Logger.Info("decided", "action", string(verdict.Action), "generation", verdict.Generation,
+		"revision", verdict.Revision, "run", verdict.Run, "reason", verdict.Reason)
+	return nil
+}
+
+// removeOwn takes this seat's past out of the group: its lock says that nobody
+// else is on it (P2).
+func (b *beginning) removeOwn(ctx context.Context) (members, error) {
+	group, err := b.plane.members(ctx)
+	if err != nil {
+		return members{}, err
+	}
+	own, _ := group.split(b.seat.InstancePrefix())
+	return group, b.plane.leave(ctx, "seat taken by a new process", own...)
+}
+
+// create makes a generation's topics and its record.
+func (b *beginning) create(ctx context.Context, verdict Verdict, before []TopicRef, o origin) (Generation, error) {
+	p := b.plane
+	g := newGeneration(verdict, b.definition, p.settings.Job, o)
+	found, err := p.find(ctx, b.definition.userTopics()...)
+	if err != nil {
+		return g, err
+	}
+	if err := missing(b.definition.userTopics(), found); err != nil {
+		return g, err
+	}
+	counts := make(map[string]int32)
+	for _, s := range b.definition.Sources {
+		t := found[s.Topic]
+		counts[s.Topic] = t.Partitions
+		g.Sources = append(g.Sources, TopicRef{Name: s.Topic, ID: t.ID, Partitions: t.Partitions})
+	}
+	stages, specs, err := layOut(b.definition, g.Job, g.Generation, counts)
+	if err != nil {
+		return g, err
+	}
+	g.Stages = stages
+	if err := p.remove(ctx, leftOver(g.Job, g.Generation, before)); err != nil {
+		return g, err
+	}
+	if g.Topics, err = p.create(ctx, specs); err != nil {
+		return g, err
+	}
+	g.Start, err = p.resolveStart(ctx, b.definition.Sources, counts)
+	return g, err
+}
+
+// leftOver are topics of a generation that never began.
+func leftOver(job string, generation int, topics []TopicRef) []TopicRef {
+	var left []TopicRef
+	for _, t := range topics {
+		if g, ok := topicGeneration(job, t.Name); ok && g >= generation {
+			left = append(left, t)
+		}
+	}
+	return left
+}

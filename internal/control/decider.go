@@ -1,0 +1,93 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// deciderTimeout is the decider's transaction timeout: how long a decider that
+// died in the middle can delay those who read the topic (T4).
+const deciderTimeout = 10 * time.Second
+
+// decider is the one process that may write what decides, until another one
+// becomes it. It is used for one decision.
+type decider struct {
+	plane *Plane
+	cl    *kgo.Client
+}
+
+// errUndecided says that a decision was not, or perhaps not, written: read
+// back and decide again (P1).
+var errUndecided = errors.New("procd/control: outcome of the decision is unknown")
+
+// becomeDecider fences any other decider and then reads the topic to its end:
+// from here until somebody fences this one, the View is all there is (P1).
+func (p *Plane) becomeDecider(ctx context.Context) (*decider, error) {
+	opts, err := p.settings.Cluster.Opts()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(append(opts,
+		kgo.TransactionalID(ControlID(p.settings.Job)),
+		kgo.TransactionTimeout(deciderTimeout),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MetadataMinAge(100*time.Millisecond), // T10
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("procd/control: %w", err)
+	}
+	d := &decider{plane: p, cl: cl}
+	if _, _, err := cl.ProducerID(ctx); err != nil {
+		d.close()
+		return nil, fmt.Errorf("procd/control: become decider: %w", undecided(err))
+	}
+	if err := p.tail.ReadToEnd(ctx); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// close gives up deciding; a transaction that is still open is aborted by the
+// next decider, or by its timeout.
+func (d *decider) close() { d.cl.Close() }
+
+// commit writes all records in one transaction. On any error the outcome is
+// unknown, since even an error of the last step may come after it was applied.
+func (d *decider) commit(ctx context.Context, entries []entry) error {
+	ctx, cancel := context.WithTimeout(ctx, deciderTimeout)
+	defer cancel()
+	if err := d.cl.BeginTransaction(); err != nil {
+		return fmt.Errorf("procd/control: decide: %w", undecided(err))
+	}
+	records := make([]*kgo.Record, 0, len(entries))
+	for _, e := range entries {
+		records = append(records, &kgo.Record{Topic: ControlTopic(d.plane.settings.Job), Key: []byte(e.key), Value: e.value})
+	}
+	if err := d.cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("procd/control: decide: %w", undecided(err))
+	}
+	if err := d.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("procd/control: decide: %w", undecided(err))
+	}
+	return nil
+}
+
+// undecided marks an error of the decider as one to read back after, and names
+// it where another decider is the cause. Only what no repetition can change
+// stays as it is.
+func undecided(err error) error {
+	switch {
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
+		return fmt.Errorf("%w: %w: %w", errUndecided, ErrFenced, err)
+	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed), errors.Is(err, kerr.TopicAuthorizationFailed),
+		errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUndecided, err)
+}

@@ -1,0 +1,75 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// fenceTimeout bounds fencing all ids; an abort takes milliseconds unless
+	// partitions of the transaction have no leader.
+	fenceTimeout = time.Minute
+	fencePause   = 20 * time.Millisecond
+	fenceAtOnce  = 16
+)
+
+// fence initialises every transactional id of the job but the decider's own,
+// so that no transaction begun before can still commit (P5). Only when each
+// one is known to be fenced does it return nil; offsets read after that, and
+// stable, are final.
+func (p *Plane) fence(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	// A shard that fails would make the list shorter, and a transaction that
+	// is not in it would commit after the switch.
+	listed, err := p.adm.ListTransactions(ctx, nil, nil)
+	if err != nil {
+		return fmt.Errorf("procd/control: list transactions: %w", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(fenceAtOnce)
+	for _, tx := range listed.Sorted() {
+		if !strings.HasPrefix(tx.TxnID, transactionPrefix(p.settings.Job)) || tx.TxnID == ControlID(p.settings.Job) {
+			continue
+		}
+		group.Go(func() error { return p.fenceOne(ctx, tx.TxnID) })
+	}
+	return group.Wait()
+}
+
+// fenceOne retries while the broker is still aborting what was open.
+func (p *Plane) fenceOne(ctx context.Context, id string) error {
+	for {
+		err := p.initProducer(ctx, id)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, kerr.ConcurrentTransactions) && !kerr.IsRetriable(err) {
+			return fmt.Errorf("procd/control: fence %s: %w", id, err)
+		}
+		select {
+		case <-time.After(fencePause):
+		case <-ctx.Done():
+			return fmt.Errorf("procd/control: fence %s: its transaction did not end: %w", id, err)
+		}
+	}
+}
+
+func (p *Plane) initProducer(ctx context.Context, id string) error {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID = &id
+	req.TransactionTimeoutMillis = int32(deciderTimeout.Milliseconds())
+	req.ProducerID, req.ProducerEpoch = -1, -1
+	resp, err := req.RequestWith(ctx, p.cl)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}

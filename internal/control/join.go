@@ -1,0 +1,107 @@
+package control
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// settleTime is how long a topic may be unknown to the broker that was
+	// asked, after another one created it, before it counts as gone.
+	settleTime  = 3 * time.Second
+	settlePause = 20 * time.Millisecond
+)
+
+// join makes the lease of what is current.
+func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*Lease, error) {
+	p := b.plane
+	c, _ := p.tail.View().Current()
+	lease := &Lease{
+		Job: p.settings.Job, StartID: b.startID,
+		Generation: c.Generation, Revision: c.Revision, JobHash: c.JobHash, Run: verdict.Run,
+		plane: p, stores: c.Stores,
+	}
+	// A static member keeps its old protocol until it rejoins, and the group
+	// would refuse this process because of its own past (P2).
+	if own, _ := group.split(b.seat.InstancePrefix()); len(own) > 0 && group.protocol != lease.Protocol() {
+		if err := p.leave(ctx, "seat taken by a new process", own...); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.checkTopics(ctx, c.Generation, b.definition.Outputs); err != nil {
+		return nil, err
+	}
+	return lease, nil
+}
+
+// CheckTopics compares the sources and internal topics that exist now with
+// those that the generation began with (O4, O5). The error is *[Refused] if
+// they are not the same: stop before a key is on two partitions.
+func (l *Lease) CheckTopics(ctx context.Context) error {
+	return l.plane.checkTopics(ctx, l.Generation, nil)
+}
+
+// checkTopics asks again for a while where a topic is missing: one broker may
+// not know yet what another has created.
+func (p *Plane) checkTopics(ctx context.Context, g Generation, outputs []string) error {
+	for end := time.Now().Add(settleTime); ; {
+		found, err := p.findAll(ctx, g, outputs)
+		if err != nil {
+			return err
+		}
+		refused := checkTopics(g, found)
+		if refused == nil {
+			return missing(outputs, found)
+		}
+		if !anyMissing(g, found) || time.Now().After(end) {
+			return refused
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// findAll looks up topics and cleanup policies at the same time.
+func (p *Plane) findAll(ctx context.Context, g Generation, outputs []string) (map[string]foundTopic, error) {
+	names := append(slices.Clone(outputs), ControlTopic(g.Job))
+	state := []string{ControlTopic(g.Job)}
+	for _, t := range g.Topics {
+		if compacted(t.Name) {
+			state = append(state, t.Name)
+		}
+		names = append(names, t.Name)
+	}
+	for _, t := range g.Sources {
+		names = append(names, t.Name)
+	}
+	var found map[string]foundTopic
+	var policies map[string]string
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) { found, err = p.find(ctx, names...); return err })
+	both.Go(func() (err error) { policies, err = p.policies(ctx, state...); return err })
+	if err := both.Wait(); err != nil {
+		return nil, err
+	}
+	for name, t := range found {
+		t.Policy = policies[name]
+		found[name] = t
+	}
+	return found, nil
+}
+
+func anyMissing(g Generation, found map[string]foundTopic) bool {
+	for _, topics := range [][]TopicRef{g.Sources, g.Topics} {
+		for _, t := range topics {
+			if _, ok := found[t.Name]; !ok {
+				return true
+			}
+		}
+	}
+	return false
+}
