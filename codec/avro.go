@@ -10,6 +10,8 @@ import (
 
 // durations keeps a time.Duration as nanoseconds in a long. The library's own
 // choice, milliseconds in an int, loses what is smaller and fails after 24 days.
+// It is for deriving only: in a schema that encodes it would take every long
+// for a duration, timestamps too, and plain longs need no help.
 var durations = avro.CustomType{GoType: reflect.TypeFor[time.Duration](), AvroType: "long"}
 
 // Avro takes a value as Avro binary, without a header, in a schema derived from
@@ -77,7 +79,11 @@ func schemaFor[T any](name string) (*avro.Schema, error) {
 func deriveSchema[T any](name string) (*avro.Schema, error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() == reflect.Struct && t != reflect.TypeFor[time.Time]() {
-		return avro.SchemaFor[T](avro.WithName(name), durations)
+		s, err := avro.SchemaFor[T](avro.WithName(name), durations)
+		if err != nil {
+			return nil, err
+		}
+		return avro.Parse(s.String())
 	}
 	s, err := avro.SchemaFor[inField[T]](avro.WithName("inField"), durations)
 	if err != nil {
@@ -89,8 +95,5 @@ func deriveSchema[T any](name string) (*avro.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseSchema(inner.String())
+	return avro.Parse(inner.String())
 }
-
-// parseSchema parses a schema so that durations are read as they are written.
-func parseSchema(text string) (*avro.Schema, error) { return avro.Parse(text, durations) }

@@ -2,7 +2,6 @@ package codec
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 
@@ -44,59 +43,57 @@ func (c *jsonCodec[T]) Decode(data []byte, v *T) error {
 	var zero T
 	*v = zero
 	err := json.Unmarshal(data, v)
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		// The library, told to allow them, would merge the objects that come
-		// under one name, not take the last. Looking for them costs nothing
-		// (its strict mode is as fast), so they pay that occur.
+	if err == nil {
+		return nil
+	}
+	// The library stops at a second value of a name, or at a first one of the
+	// wrong type; told to allow duplicates it would merge objects of one name.
+	// Its looking for them costs nothing, so only texts that have some pay.
+	if once, ok := lastOfNames(data); ok {
 		*v = zero
-		if data, err = lastOfNames(data); err == nil {
-			err = json.Unmarshal(data, v)
-		}
+		err = json.Unmarshal(once, v)
 	}
 	if err != nil {
+		*v = zero
 		return fmt.Errorf("procd/codec: JSON: %w", err)
 	}
 	return nil
 }
 
 // lastOfNames rewrites JSON so that of each name in an object only the last is
-// left. It takes time in proportion to the text.
-func lastOfNames(data []byte) ([]byte, error) {
+// left. It takes time in proportion to the text. It is not ok if the text is
+// not JSON, or has no name twice.
+func lastOfNames(data []byte) (out []byte, ok bool) {
 	drop, err := shadowed(data)
-	if err != nil {
-		return nil, err
+	if err != nil || len(drop) == 0 {
+		return nil, false
 	}
-	var out bytes.Buffer
+	var buf bytes.Buffer
 	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
-	enc := jsontext.NewEncoder(&out)
-	for {
-		if drop[nextName(dec)] {
-			for range 2 { // the name, the value
-				if err := dec.SkipValue(); err != nil {
-					return nil, err
-				}
-			}
-			continue
-		}
-		tok, err := dec.ReadToken()
-		if err != nil {
-			return out.Bytes(), dropEOF(err)
-		}
-		if err := enc.WriteToken(tok); err != nil {
-			return nil, err
-		}
+	enc := jsontext.NewEncoder(&buf)
+	for err == nil {
+		err = copyMember(enc, dec, drop)
 	}
+	return buf.Bytes(), err == io.EOF
+}
+
+// copyMember copies a token, or leaves a member out.
+func copyMember(enc *jsontext.Encoder, dec *jsontext.Decoder, drop map[place]bool) error {
+	if drop[nextName(dec)] {
+		if err := dec.SkipValue(); err != nil { // its name
+			return err
+		}
+		return dec.SkipValue()
+	}
+	tok, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	return enc.WriteToken(tok)
 }
 
 // place is where a name is in the text: the end of the token before it.
 type place int64
-
-func dropEOF(err error) error {
-	if err == io.EOF {
-		return nil
-	}
-	return err
-}
 
 // nextName is the place of the name that is next, or -1 if something else is.
 func nextName(dec *jsontext.Decoder) place {
@@ -117,7 +114,10 @@ func shadowed(data []byte) (map[place]bool, error) {
 		at := nextName(dec)
 		tok, err := dec.ReadToken()
 		if err != nil {
-			return drop, dropEOF(err)
+			if err == io.EOF {
+				err = nil
+			}
+			return drop, err
 		}
 		switch {
 		case at >= 0:

@@ -55,7 +55,7 @@ func (s *StateType[S]) Append(dst []byte, v *S) ([]byte, error) {
 // Reader returns the function that decodes what was written with another
 // schema, by Avro's resolution rules.
 func (s *StateType[S]) Reader(writer string) (func(data []byte, v *S) error, error) {
-	w, err := parseSchema(writer)
+	w, err := avro.Parse(writer)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the stored schema does not parse: %w", ErrSchema, err)
 	}
