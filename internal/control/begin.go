@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	mathrand "math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,9 +13,6 @@ import (
 )
 
 const (
-	// maxRounds bounds how often a start decides again after another decider
-	// or an unknown outcome came between.
-	maxRounds = 8
 	// groupPoll is how often a start that waits looks at the group.
 	groupPoll = 250 * time.Millisecond
 	// expiryMargin is added to the session timeout before a member that is
@@ -44,7 +38,7 @@ func (p *Plane) Begin(ctx context.Context, plan *topology.Plan, s *seat.Seat, o 
 }
 
 func (p *Plane) begin(ctx context.Context, d Definition, s *seat.Seat, o StartOptions) (*Lease, error) {
-	b := &beginning{plane: p, definition: d, seat: s, options: o, startID: newStartID()}
+	b := &beginning{plane: p, definition: d, seat: s, options: o, startID: newStartID(), rounds: rounds{plane: p}}
 	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
@@ -65,7 +59,7 @@ type beginning struct {
 	options    StartOptions
 	startID    string
 
-	rounds  int       // decisions tried
+	rounds  rounds    // decisions tried
 	waiting time.Time // since when members of another definition are waited for
 }
 
@@ -140,37 +134,17 @@ func (b *beginning) wait(ctx context.Context, verdict Verdict) error {
 		b.plane.settings.Logger.Info("waiting for "+verdict.Reason+" to leave or to expire",
 			"at most", b.plane.settings.SessionTimeout+expiryMargin)
 	}
-	return b.pause(ctx, groupPoll)
+	return b.plane.pause(ctx, groupPoll)
 }
 
 // decide takes the decision as the one decider, or finds that there is none
 // to take any more. Unless it returns an error, read again.
 func (b *beginning) decide(ctx context.Context) error {
 	err := b.tryDecide(ctx)
-	if err == nil || !errors.Is(err, errUndecided) && !errors.Is(err, errConflict) {
-		return err
-	}
-	b.rounds++
-	if b.rounds >= maxRounds {
-		return fmt.Errorf("%w (tried %d times)", err, b.rounds)
-	}
-	b.plane.settings.Logger.Debug("deciding again", "cause", err)
-	// Two deciders that fence each other at once would do so for ever: whoever
-	// was fenced lets the other one finish, and a record ends the pause.
-	longest := 200 * time.Millisecond << min(b.rounds, 4)
-	return b.pause(ctx, longest/2+mathrand.N(longest/2))
-}
-
-// pause waits until the topic changes or d is over.
-func (b *beginning) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-b.plane.tail.Changed():
-		return b.plane.tail.Err()
-	case <-time.After(d):
+	if err == nil {
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	return b.rounds.again(ctx, err)
 }
 
 // tryDecide does P1 in its order. What is left over from an earlier attempt is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -90,4 +91,45 @@ func undecided(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errUndecided, err)
+}
+
+// maxRounds bounds how often a decision is tried after another decider or an
+// unknown outcome came between.
+const maxRounds = 8
+
+// rounds counts the tries of one decision.
+type rounds struct {
+	plane *Plane
+	n     int
+}
+
+// again returns nil, after a pause, if the decision should be tried anew, and
+// else why not.
+//
+// Two deciders that fence each other at once would do so for ever. Whoever was
+// fenced lets the other one finish: the pauses grow and differ, and a record
+// in the topic ends them.
+func (r *rounds) again(ctx context.Context, err error) error {
+	if !errors.Is(err, errUndecided) && !errors.Is(err, errConflict) {
+		return err
+	}
+	r.n++
+	if r.n >= maxRounds {
+		return fmt.Errorf("%w (tried %d times)", err, r.n)
+	}
+	r.plane.settings.Logger.Debug("deciding again", "cause", err)
+	longest := 200 * time.Millisecond << min(r.n, 4)
+	return r.plane.pause(ctx, longest/2+mathrand.N(longest/2))
+}
+
+// pause waits until the topic changes or d is over.
+func (p *Plane) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-p.tail.Changed():
+		return p.tail.Err()
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -80,3 +80,14 @@ func (p *Plane) leave(ctx context.Context, reason string, instances ...string) e
 	}
 	return nil
 }
+
+// instances are the instance ids of the static members.
+func (m members) instances() []string {
+	var ids []string
+	for _, member := range m.all {
+		if member.InstanceID != nil {
+			ids = append(ids, *member.InstanceID)
+		}
+	}
+	return ids
+}
