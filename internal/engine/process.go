@@ -144,12 +144,12 @@ func (p *process) countStates() {
 // announce tells the control topic what this process does (P1).
 func (p *process) announce() {
 	if p.cfg.Announce != nil {
-		p.cfg.Announce(p.Tasks())
+		p.cfg.Announce(p.tasks())
 	}
 }
 
-// Tasks lists the tasks of this process, sorted.
-func (p *process) Tasks() []control.TaskState {
+// tasks lists the tasks of this process, sorted by stage and partition.
+func (p *process) tasks() []control.TaskState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	refs := slices.SortedFunc(maps.Keys(p.states), compareTasks)

@@ -41,6 +41,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var stop context.CancelFunc
 	p.ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopWait, stop) })
 
 	var others, workers sync.WaitGroup
 	others.Go(func() { cancel(p.watchControl(ctx)) })
@@ -61,6 +62,23 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// stopWait bounds what a worker may take for its last commit.
+const stopWait = 2 * endWait
+
+// LastStep is when the slowest worker's loop last made a step: for /livez.
+func (e *Engine) LastStep() time.Time {
+	oldest := time.Now()
+	for _, w := range e.p.workers {
+		if at := time.Unix(0, w.lastStep.Load()); at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
+// Tasks lists the tasks of this process, sorted by stage and partition.
+func (e *Engine) Tasks() []control.TaskState { return e.p.tasks() }
 
 // watchControl ends the process when the job is stopped, or another generation
 // or revision is current (P2, P6).

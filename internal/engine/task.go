@@ -138,8 +138,10 @@ func (t *task) close(flush bool, warn func(error)) {
 		}(t.opened)
 		return
 	}
-	t.run.Abort()
-	closeStores(t.run, flush, warn)
+	if t.run != nil {
+		t.run.Abort()
+		closeStores(t.run, flush, warn)
+	}
 }
 
 func closeStores(run *topology.Task, flush bool, warn func(error)) {
@@ -181,7 +183,7 @@ func (w *worker) startOpened() error {
 		case o := <-t.opened:
 			t.opened = nil
 			if o.err != nil {
-				delete(w.tasks, ref)
+				w.drop(ref, false)
 				return w.openFailed(ref, o.err)
 			}
 			w.start(t, o)

@@ -40,12 +40,14 @@ type worker struct {
 }
 
 func newWorker(p *process, n int) *worker {
-	return &worker{
+	w := &worker{
 		p: p, n: n,
 		log:   p.log.With("worker", n),
 		tasks: map[taskRef]*task{},
 		byTP:  map[topicPartition]*task{},
 	}
+	w.step()
+	return w
 }
 
 // run joins the group and works until ctx ends or the job must stop here. It
@@ -104,21 +106,22 @@ const (
 	// Causes of aborts.
 	causeRevoked = "rebalance"
 	causeData    = "data"
+	causeFailed  = "failed"
 )
 
 // work is the loop: poll, look at what the group said, process, commit.
 func (w *worker) work(ctx context.Context) error {
 	for {
 		w.step()
-		fetches, stop := w.poll(ctx)
-		if stop {
-			return w.finish()
-		}
+		fetches := w.poll(ctx)
 		if len(fetches) == 0 {
 			continue // kgo holds no rebalance back: touch no task (P19)
 		}
+		if ctx.Err() != nil && fetches.NumRecords() == 0 {
+			return w.finish()
+		}
 		if err := w.turn(ctx, fetches); err != nil {
-			return err
+			return w.failed(err)
 		}
 		if !w.txn.open {
 			w.sess.AllowRebalance()
@@ -157,13 +160,12 @@ const maxPoll = 20_000
 // idlePoll bounds a poll with nothing to commit; news wake it earlier.
 const idlePoll = time.Second
 
-func (w *worker) poll(ctx context.Context) (fetches kgo.Fetches, stop bool) {
+func (w *worker) poll(ctx context.Context) kgo.Fetches {
 	pctx, cancel := context.WithTimeout(ctx, w.txn.untilDue(w.p.cfg.Commit, idlePoll))
 	defer cancel()
 	w.mail.onNews(cancel)
-	fetches = w.sess.PollRecords(pctx, w.limit.poll(maxPoll))
-	w.mail.onNews(nil)
-	return fetches, ctx.Err() != nil
+	defer w.mail.onNews(nil)
+	return w.sess.PollRecords(pctx, w.limit.poll(maxPoll))
 }
 
 // fetchError sorts out the errors in a fetch. Those that say only that the
@@ -202,6 +204,19 @@ func (w *worker) finish() error {
 		return nil
 	}
 	return w.commit()
+}
+
+// failed ends the open transaction before the worker gives up for good, so that
+// it holds nobody back until its timeout (T4).
+func (w *worker) failed(err error) error {
+	var rebuild *rebuildError
+	if !w.txn.open || errors.As(err, &rebuild) {
+		return err // the next client fences what this one left open
+	}
+	if abortErr := w.abort(causeFailed); abortErr != nil {
+		w.log.Warn("ending the open transaction failed; it ends by its timeout", "err", abortErr)
+	}
+	return err
 }
 
 // leave closes tasks and client. A clean leave writes what is committed to

@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/procd/procd/codec"
+	"github.com/procd/procd/internal/cluster"
+	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/internal/seat"
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/topology"
+)
+
+// event is what the jobs of these tests read and write.
+type event struct {
+	Key string `json:"key"`
+	N   int64  `json:"n"`
+}
+
+// total is a state per key.
+type total struct {
+	Sum int64 `avro:"sum"`
+}
+
+// sums is a job that emits the running total of each key. With by set, the
+// totals are taken in a second stage, behind a KeyBy.
+func sums(name string, by bool) *topology.Job {
+	job := topology.New(name)
+	events := topology.From[event](job, name+"-in", codec.JSON[event](), topology.PartitionedBy(func(e event) string { return e.Key }))
+	if by {
+		events = topology.KeyBy(events, "by-key", func(e event) string { return e.Key }, codec.JSON[event]())
+	}
+	out := topology.Process(events, "sums", func(c topology.Ctx[total, event], e event) {
+		if e.N < 0 {
+			c.Fail(errors.New("negative"))
+			return
+		}
+		s := c.State()
+		s.Sum += e.N
+		c.Set(s)
+		c.Emit(event{e.Key, s.Sum})
+	})
+	topology.To(out, name+"-out", codec.JSON[event]())
+	return job
+}
+
+// rig is a cluster with the topics of one job.
+type rig struct {
+	t       *testing.T
+	brokers []string
+	cl      *kgo.Client
+	job     *topology.Job
+	name    string
+	sent    map[string][]int64 // totals to come out, by key
+	sum     map[string]int64
+}
+
+func newRig(t *testing.T, job *topology.Job, opts ...kfake.Opt) *rig {
+	t.Helper()
+	brokers := []string{os.Getenv("PROCD_ENGINE_BROKERS")}
+	if brokers[0] == "" {
+		c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		brokers = c.ListenAddrs()
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	r := &rig{t: t, brokers: brokers, cl: cl, job: job, name: job.Name(), sent: map[string][]int64{}, sum: map[string]int64{}}
+	if _, err := kadm.NewClient(cl).CreateTopics(t.Context(), 4, 1, nil, r.name+"-in", r.name+"-out"); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// send produces n events over some keys and adds what must come of them.
+func (r *rig) send(n int) {
+	r.t.Helper()
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		key := "k" + strconv.Itoa(i%17)
+		r.sum[key] += int64(i)
+		r.sent[key] = append(r.sent[key], r.sum[key])
+		records[i] = &kgo.Record{Topic: r.name + "-in", Key: []byte(key), Value: fmt.Appendf(nil, `{"key":%q,"n":%d}`, key, i)}
+	}
+	if err := r.cl.ProduceSync(r.t.Context(), records...).FirstErr(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// running is an engine at work.
+type running struct {
+	stop  context.CancelFunc
+	ended chan error
+	e     *Engine
+	plane *control.Plane
+}
+
+// start runs an engine on a seat below dir.
+func (r *rig) start(dir string) *running {
+	r.t.Helper()
+	plan, err := r.job.Plan()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s, err := seat.Take(dir, r.name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(testWriter{r.t}, nil))
+	cfg := cluster.Config{Brokers: r.brokers}
+	plane, err := control.Open(r.t.Context(), control.Settings{Cluster: cfg, Job: r.name, Logger: log})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	lease, err := plane.Begin(r.t.Context(), plan, s, control.StartOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	opts, err := cfg.Opts()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	env := kstate.NewEnv(kstate.EnvOptions{BlockCacheBytes: 8 << 20, WriteBackBytes: 32 << 20, Logger: log})
+	ctx, stop := context.WithCancel(context.Background())
+	e, err := New(ctx, Config{Kafka: opts, Client: plane.Client(), Plan: plan, Lease: lease, Seat: s, State: env, Workers: 2, Logger: log})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	run := &running{stop: stop, ended: make(chan error, 1), e: e, plane: plane}
+	go func() {
+		run.ended <- e.Run(ctx)
+		plane.Close()
+		env.Close()
+		s.Release()
+	}()
+	return run
+}
+
+// end stops an engine and returns its error.
+func (r *rig) end(run *running) error {
+	run.stop()
+	select {
+	case err := <-run.ended:
+		return err
+	case <-time.After(30 * time.Second):
+		r.t.Fatal("the engine does not stop")
+		return nil
+	}
+}
+
+// wantExact reads the output, committed only, until every total has come, and
+// checks that each key's totals came in order, once.
+func (r *rig) wantExact() {
+	r.t.Helper()
+	want := 0
+	for _, totals := range r.sent {
+		want += len(totals)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.ConsumeTopics(r.name+"-out"),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer cl.Close()
+	got := map[string][]int64{}
+	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	defer cancel()
+	for n := 0; n < want; {
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			r.t.Fatalf("%d of %d outputs", n, want)
+		}
+		fetches.EachRecord(func(rec *kgo.Record) {
+			var e event
+			if err := json.Unmarshal(rec.Value, &e); err != nil {
+				r.t.Fatal(err)
+			}
+			got[e.Key] = append(got[e.Key], e.N)
+			n++
+		})
+	}
+	for key, totals := range r.sent {
+		if fmt.Sprint(got[key]) != fmt.Sprint(totals) {
+			r.t.Fatalf("key %s: %d totals, want %d, or in another order", key, len(got[key]), len(totals))
+		}
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(string(b[:len(b)-1]))
+	return len(b), nil
+}
+
+func TestExact(t *testing.T) {
+	for _, by := range []bool{false, true} {
+		t.Run(fmt.Sprintf("second stage %v", by), func(t *testing.T) {
+			r := newRig(t, sums(fmt.Sprintf("exact-%v-%d", by, time.Now().UnixNano()%1e6), by))
+			dir := t.TempDir()
+			r.send(5000)
+			run := r.start(dir)
+			r.wantExact()
+			r.send(5000)
+			r.wantExact()
+			if err := r.end(run); err != nil {
+				t.Fatal(err)
+			}
+			r.send(1000)
+			run = r.start(dir)
+			r.wantExact()
+			if err := r.end(run); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
