@@ -79,7 +79,7 @@ func (c Config) seeds() []string {
 
 func (t *TLS) config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify}
-	ca, err := pem(t.CA, t.CAFile, "CA")
+	ca, err := readPEM(t.CA, t.CAFile, "CA")
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +89,11 @@ func (t *TLS) config() (*tls.Config, error) {
 			return nil, fmt.Errorf("%w: the CA holds no certificate in PEM form", ErrConfig)
 		}
 	}
-	cert, err := pem(t.Cert, t.CertFile, "certificate")
+	cert, err := readPEM(t.Cert, t.CertFile, "certificate")
 	if err != nil {
 		return nil, err
 	}
-	key, err := pem(string(t.Key), t.KeyFile, "key")
+	key, err := readPEM(string(t.Key), t.KeyFile, "key")
 	if err != nil {
 		return nil, err
 	}
@@ -111,8 +111,8 @@ func (t *TLS) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// pem returns the text, or the file's content, or nil if neither is given.
-func pem(text, file, what string) ([]byte, error) {
+// readPEM returns the text, or the file's content, or nil if neither is given.
+func readPEM(text, file, what string) ([]byte, error) {
 	if text != "" {
 		return []byte(text), nil
 	}

@@ -26,14 +26,15 @@ type SASL struct {
 }
 
 func (s *SASL) mechanism() (sasl.Mechanism, error) {
-	if s.Mechanism == OAuthBearer {
-		if s.Token == "" {
-			return nil, fmt.Errorf("%w: SASL %s needs a token", ErrConfig, OAuthBearer)
+	switch s.Mechanism {
+	case Plain, Scram256, Scram512:
+		if s.User == "" || s.Password == "" {
+			return nil, fmt.Errorf("%w: SASL %s needs a user and a password", ErrConfig, s.Mechanism)
 		}
-		return oauth.Auth{Token: string(s.Token)}.AsMechanism(), nil
-	}
-	if s.User == "" || s.Password == "" {
-		return nil, fmt.Errorf("%w: SASL %s needs a user and a password", ErrConfig, s.Mechanism)
+	case OAuthBearer:
+		if s.Token == "" {
+			return nil, fmt.Errorf("%w: SASL %s needs a token", ErrConfig, s.Mechanism)
+		}
 	}
 	switch s.Mechanism {
 	case Plain:
@@ -42,6 +43,8 @@ func (s *SASL) mechanism() (sasl.Mechanism, error) {
 		return scram.Auth{User: s.User, Pass: string(s.Password)}.AsSha256Mechanism(), nil
 	case Scram512:
 		return scram.Auth{User: s.User, Pass: string(s.Password)}.AsSha512Mechanism(), nil
+	case OAuthBearer:
+		return oauth.Auth{Token: string(s.Token)}.AsMechanism(), nil
 	}
 	return nil, fmt.Errorf("%w: SASL mechanism %q is not one of %s, %s, %s, %s",
 		ErrConfig, s.Mechanism, Plain, Scram256, Scram512, OAuthBearer)
