@@ -13,11 +13,11 @@ const (
 	kindMeta   byte = 0xff // only in Pebble
 )
 
-// Bounds on what is read (D3). A schema is a text that people write; the
-// version counts the changes of it.
+// Bounds on what is read (D3). A schema is a text that people write, and the
+// version counts its changes.
 const (
 	maxSchemaBytes = 1 << 20
-	maxVersion     = 1 << 30
+	maxVersion     = 1 << 16
 )
 
 // deletedVersion stands where a value's schema version would, and says that

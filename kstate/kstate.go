@@ -85,7 +85,9 @@ type Overlay interface {
 	Abort()
 	// Tick lets the store write committed entries in the background where
 	// their age or size asks for it. It never blocks on the disk, and returns
-	// the error of an earlier background write.
+	// the error of an earlier background write. now is the broker's time, as
+	// near as the caller knows it, and a time at which the caller still owned
+	// the task: it is recorded as when the copy was caught up (P17).
 	Tick(now time.Time) error
 	// Flush writes all committed entries and their position, and waits.
 	Flush() error

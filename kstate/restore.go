@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -103,11 +104,15 @@ func (r *Restore) openLocal() (reason string, err error) {
 		return "", err
 	}
 	reason, err = r.judge(db)
-	if reason != "" || err != nil {
-		return reason, errors.Join(err, db.Close())
+	if reason == "" && err == nil {
+		r.db = db
+		return "", nil
 	}
-	r.db = db
-	return "", nil
+	closeErr := db.Close()
+	if reason != "" {
+		return reason, nil // it is wiped next, however it closed
+	}
+	return "", errors.Join(err, closeErr)
 }
 
 // unusable says whether an error means that files are damaged or missing, as
@@ -203,6 +208,9 @@ func (r *Restore) Apply(offset int64, key, value []byte) error {
 // not be the end of a transaction; so a crash does not start the tail over. A
 // full restore gets its position at the end only.
 func (r *Restore) write() error {
+	if r.expired(r.next) {
+		return r.tooSlow()
+	}
 	b := r.db.pebble.NewBatchWithSize(r.pending.size + 1024)
 	if err := r.pending.drain(b); err != nil {
 		return errors.Join(err, b.Close())
@@ -236,13 +244,12 @@ func (r *Restore) finish(pos Position) (*DB, error) {
 	if pos.Changelog < r.next {
 		return nil, fmt.Errorf("%w: restore of %s: finished at %d, but %d was applied", ErrOrder, r.dir, pos.Changelog, r.next-1)
 	}
-	now := r.log.Now.Add(r.env.clock().Sub(r.started))
-	if r.reason == "" && pos.Changelog > r.at.position.Changelog && now.Sub(r.at.caughtUp) > r.log.DeleteRetention {
+	if r.expired(pos.Changelog) {
 		return nil, r.tooSlow()
 	}
 	at := writePoint{
 		position: Position{Changelog: pos.Changelog, Sources: slices.Clone(pos.Sources)},
-		caughtUp: now,
+		caughtUp: r.now(),
 	}
 	if err := r.writeLast(at); err != nil {
 		return nil, err
@@ -253,8 +260,19 @@ func (r *Restore) finish(pos Position) (*DB, error) {
 		}
 	}
 	r.db.wrote(at)
-	r.db.caughtUp = now
+	r.db.caughtUp = at.caughtUp
 	return r.db, r.db.loadSchemas()
+}
+
+// now is the broker's time, as far as this process's clock can tell.
+func (r *Restore) now() time.Time {
+	return r.log.Now.Add(r.env.clock().Sub(r.started))
+}
+
+// expired says whether reading the tail up to an offset took so long that
+// tombstones may have gone from it meanwhile (P17).
+func (r *Restore) expired(upTo int64) bool {
+	return r.reason == "" && upTo > r.at.position.Changelog && r.now().Sub(r.at.caughtUp) > r.log.DeleteRetention
 }
 
 // tooSlow makes sure that the next Prepare restores fully.
@@ -304,8 +322,8 @@ func (r *Restore) rename() error {
 }
 
 // Abandon gives the restore up and lets the directory go. What a full restore
-// wrote is removed; a caught-up tail is kept. Abandoning again, or after
-// Finish, does nothing.
+// wrote is removed; what reached the disk of a tail is kept. Abandoning again,
+// or after Finish, does nothing.
 func (r *Restore) Abandon() error {
 	if r.ended {
 		return nil
@@ -322,6 +340,9 @@ func (r *Restore) Abandon() error {
 // wipe removes a directory so that a crash midway leaves nothing that looks
 // like a store: it is renamed first.
 func (e *Env) wipe(dir string) error {
+	if strings.HasSuffix(dir, restoreSuffix) {
+		return e.fs.RemoveAll(dir) // nothing takes it for a store
+	}
 	there, err := e.exists(dir)
 	if err != nil || !there {
 		return err

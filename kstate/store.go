@@ -169,7 +169,9 @@ func (s *Store[S]) Open(db *DB, versions []SchemaVersion, current int) error {
 	s.setVersion(current)
 	s.schemaKnown = db.hasSchema(current)
 	s.complete = empty
-	s.live = db.estimateKeys()
+	if !empty {
+		s.live = db.estimateKeys()
+	}
 	s.pos = db.Position()
 	s.caughtUp = db.caughtUp
 	s.now = db.caughtUp

@@ -1,0 +1,112 @@
+package kstate
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+func benchKeys(n int) [][]byte {
+	keys := make([][]byte, n)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "sensor-%08d", i)
+	}
+	return keys
+}
+
+// benchmarkCycle is the life of keyed counts: Load, Get and Set per record, a
+// commit per 100,000 records, Tick as the engine calls it. An op is a record.
+func benchmarkCycle(b *testing.B, keys [][]byte, o EnvOptions) {
+	o.FS = vfs.Default
+	env := newTestEnv(b, o)
+	r, err := env.Prepare(b.TempDir()+"/0", testID, LogBounds{Now: time.Now()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := NewStore("store", counterType{}, StoreOptions{Env: env})
+	if err := s.Open(finish(b, r, Position{}), []SchemaVersion{{1, "v2"}}, 1); err != nil {
+		b.Fatal(err)
+	}
+	var sink int
+	emit := func(key, value []byte) error { sink += len(key) + len(value); return nil }
+	pos := Position{}
+	const perCommit = 100_000
+	end := func() {
+		if err := s.Changes(emit); err != nil {
+			b.Fatal(err)
+		}
+		pos.Changelog++
+		s.Commit(pos)
+		if err := s.Tick(time.Now()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, k := range keys {
+		s.BeginRecord()
+		set(b, s, string(k), counter{N: 1})
+	}
+	end()
+	b.ReportAllocs()
+	b.ResetTimer()
+	x := uint64(1)
+	for i := range b.N {
+		x = x*6364136223846793005 + 1442695040888963407
+		s.BeginRecord()
+		e, _, err := s.Load(keys[(x>>33)%uint64(len(keys))])
+		if err != nil {
+			b.Fatal(err)
+		}
+		v, _ := s.Get(e)
+		v.N++
+		s.Set(e, v)
+		if i%perCommit == perCommit-1 {
+			end()
+		}
+	}
+	end()
+	b.StopTimer()
+	closeStore(b, s, false)
+}
+
+func BenchmarkLoadGetSetCommit(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			benchmarkCycle(b, benchKeys(n), EnvOptions{})
+		})
+		b.Run(fmt.Sprintf("memory/keys=%d", n), func(b *testing.B) {
+			benchmarkCycle(b, benchKeys(n), EnvOptions{WriteEvery: time.Hour, WriteBackBytes: 1 << 40})
+		})
+	}
+	b.Run("spilling/keys=1000000", func(b *testing.B) {
+		benchmarkCycle(b, benchKeys(1_000_000), EnvOptions{WriteBackBytes: 32 << 20})
+	})
+}
+
+// BenchmarkRestore reads a changelog of 1 M keys into an empty directory.
+func BenchmarkRestore(b *testing.B) {
+	keys := benchKeys(1_000_000)
+	var key, value []byte
+	for b.Loop() {
+		env := newTestEnv(b, EnvOptions{FS: vfs.Default})
+		r, err := env.Prepare(b.TempDir()+"/0", testID, LogBounds{End: int64(len(keys)), Now: time.Now()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range keys {
+			// The order of a changelog is not that of its keys.
+			at := i * 7919 % len(keys)
+			key = AppendKey(key[:0], keys[at])
+			value = AppendValue(value[:0], 1, binary.AppendVarint(nil, int64(i)))
+			if err := r.Apply(int64(i), key, value); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := finish(b, r, Position{Changelog: int64(len(keys))}).Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(keys)*b.N)/b.Elapsed().Seconds(), "records/s")
+}
