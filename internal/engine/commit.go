@@ -323,7 +323,9 @@ func (w *worker) blame(err error) error {
 	case 1:
 		w.limit.blamed = &blamed{w.txn.last, w.txn.lastOffset, err}
 	default:
-		w.log.Warn("a commit failed because of its data; looking for the record", "records", w.txn.records, "err", err)
+		if !w.limit.active() {
+			w.log.Warn("a commit failed because of its data; looking for the record", "records", w.txn.records, "err", err)
+		}
 	}
 	w.limit.shrink(w.txn.records)
 	return nil

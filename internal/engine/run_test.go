@@ -63,6 +63,7 @@ type rig struct {
 	cl      *kgo.Client
 	job     *topology.Job
 	name    string
+	fake    *kfake.Cluster // nil on a real broker
 	sent    map[string][]int64 // totals to come out, by key
 	sum     map[string]int64
 }
@@ -70,20 +71,21 @@ type rig struct {
 func newRig(t *testing.T, job *topology.Job, opts ...kfake.Opt) *rig {
 	t.Helper()
 	brokers := []string{os.Getenv("PROCD_ENGINE_BROKERS")}
+	var fake *kfake.Cluster
 	if brokers[0] == "" {
 		c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(c.Close)
-		brokers = c.ListenAddrs()
+		brokers, fake = c.ListenAddrs(), c
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	r := &rig{t: t, brokers: brokers, cl: cl, job: job, name: job.Name(), sent: map[string][]int64{}, sum: map[string]int64{}}
+	r := &rig{t: t, brokers: brokers, cl: cl, job: job, name: job.Name(), fake: fake, sent: map[string][]int64{}, sum: map[string]int64{}}
 	if _, err := kadm.NewClient(cl).CreateTopics(t.Context(), 4, 1, nil, r.name+"-in", r.name+"-out"); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +177,7 @@ func (r *rig) wantExact() {
 		want += len(totals)
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.ConsumeTopics(r.name+"-out"),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.MetadataMinAge(50*time.Millisecond))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -204,6 +206,55 @@ func (r *rig) wantExact() {
 	}
 }
 
+func newAdmin(r *rig) *kadm.Client { return kadm.NewClient(r.cl) }
+
+// readAll reads n committed records of a topic.
+func (r *rig) readAll(topic string, n int) []*kgo.Record {
+	r.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.ConsumeTopics(topic),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.MetadataMinAge(50*time.Millisecond))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	defer cancel()
+	var records []*kgo.Record
+	for len(records) < n {
+		records = append(records, cl.PollFetches(ctx).Records()...)
+		if ctx.Err() != nil {
+			r.t.Fatalf("%s: %d of %d records", topic, len(records), n)
+		}
+	}
+	return records
+}
+
+// leaveGroup removes a stopped engine's members, as SIGINT does.
+func (r *rig) leaveGroup(run *running) {
+	r.t.Helper()
+	var ids []string
+	for n := range run.e.p.workers {
+		ids = append(ids, run.e.p.cfg.Seat.InstanceID(n))
+	}
+	resp, err := newAdmin(r).LeaveGroup(r.t.Context(), kadm.LeaveGroup(control.Group(r.name)).InstanceIDs(ids...))
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// commitOffset moves one offset of the group as another tool would.
+func (r *rig) commitOffset(partition int32, offset int64) {
+	r.t.Helper()
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(r.name+"-in", partition, offset, -1)
+	if err := newAdmin(r).CommitAllOffsets(r.t.Context(), control.Group(r.name), offsets); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(b []byte) (int, error) {
@@ -211,10 +262,13 @@ func (w testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// unique makes a job name that no other run on the same broker has.
+func unique(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().UnixNano()%1e9) }
+
 func TestExact(t *testing.T) {
 	for _, by := range []bool{false, true} {
 		t.Run(fmt.Sprintf("second stage %v", by), func(t *testing.T) {
-			r := newRig(t, sums(fmt.Sprintf("exact-%v-%d", by, time.Now().UnixNano()%1e6), by))
+			r := newRig(t, sums(unique("exact"), by))
 			dir := t.TempDir()
 			r.send(5000)
 			run := r.start(dir)
