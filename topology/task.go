@@ -403,7 +403,7 @@ func (t *Task) Changes(emit func(store int, key, value []byte) error) error {
 	for i, s := range t.stores {
 		err := s.Changes(func(key, value []byte) error {
 			if err := t.checkSize(recordOverhead + len(key) + len(value)); err != nil {
-				return &kstate.KeyError{Store: s.UID(), Key: append([]byte(nil), key...), Err: err}
+				return &kstate.KeyError{Store: s.UID(), Key: append([]byte(nil), key[1:]...), Err: err} // without the kind byte
 			}
 			return emit(i, key, value)
 		})
