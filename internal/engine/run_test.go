@@ -63,7 +63,7 @@ type rig struct {
 	cl      *kgo.Client
 	job     *topology.Job
 	name    string
-	fake    *kfake.Cluster // nil on a real broker
+	fake    *kfake.Cluster     // nil on a real broker
 	sent    map[string][]int64 // totals to come out, by key
 	sum     map[string]int64
 }
