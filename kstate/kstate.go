@@ -32,9 +32,9 @@ type Position struct {
 
 // SourceOffset is the next offset to read of one input partition.
 type SourceOffset struct {
-	Topic     string
-	Partition int32
-	Offset    int64
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
 }
 
 // SchemaVersion is one numbered schema of a store (P18). Numbers start at 1.

@@ -18,9 +18,9 @@ type Progress struct {
 // partition is expected to bring nothing more: the newest seen minus the
 // allowed disorder. It never goes back.
 type Watermark struct {
-	Topic     string
-	Partition int32
-	Time      int64
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Time      int64  `json:"time"`
 }
 
 // position is the task's progress in this transaction, and after the last one.
