@@ -1,0 +1,148 @@
+package it
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// describe is the job's group as the broker has it.
+func (j *job) describe() kadm.DescribedGroup {
+	j.t.Helper()
+	ctx, cancel := context.WithTimeout(j.t.Context(), 10*time.Second)
+	defer cancel()
+	groups, err := j.kafka.Admin.DescribeGroups(ctx, j.group())
+	must(j.t, err)
+	return groups[j.group()]
+}
+
+// members is the number of workers in the group.
+func (j *job) members() int { return len(j.describe().Members) }
+
+// seats are the seats in the group, by what their instance ids say:
+// procd.<job>.<seat>.<worker>.
+func (j *job) seats() map[string]int {
+	seats := map[string]int{}
+	for _, m := range j.describe().Members {
+		seats[j.seat(m)]++
+	}
+	return seats
+}
+
+// seat is the seat of a member, empty if it has none.
+func (j *job) seat(m kadm.DescribedGroupMember) string {
+	if m.InstanceID == nil {
+		return ""
+	}
+	seat := strings.TrimPrefix(*m.InstanceID, j.group()+".")
+	return seat[:max(0, strings.LastIndexByte(seat, '.'))]
+}
+
+// waitMembers waits until the workers of that many processes are the group.
+func (j *job) waitMembers(processes int) {
+	j.t.Helper()
+	eventually(j.t, time.Minute, func() error {
+		if state, n := j.describe().State, len(j.seats()); state != "Stable" || n != processes {
+			return fmt.Errorf("group is %s with %d processes, waiting for %d", state, n, processes)
+		}
+		return nil
+	})
+}
+
+// waitAssigned waits until every input partition is assigned once, and evenly
+// to that many processes.
+func (j *job) waitAssigned(processes int) {
+	j.t.Helper()
+	eventually(j.t, time.Minute, func() error {
+		total, seats := 0, map[string]int{}
+		for _, m := range j.describe().Members {
+			assigned, ok := m.Assigned.AsConsumer()
+			if !ok {
+				return fmt.Errorf("member %s has no standard assignment (O9)", m.MemberID)
+			}
+			for _, topic := range assigned.Topics {
+				if topic.Topic == j.In {
+					seats[j.seat(m)] += len(topic.Partitions)
+					total += len(topic.Partitions)
+				}
+			}
+		}
+		least := int(j.Partitions) / processes
+		for seat, n := range seats {
+			if n < least {
+				return fmt.Errorf("seat %s has %d partitions, not %d", seat, n, least)
+			}
+		}
+		if total != int(j.Partitions) || len(seats) != processes {
+			return fmt.Errorf("%d of %d partitions assigned to %d processes, waiting for %d", total, j.Partitions, len(seats), processes)
+		}
+		return nil
+	})
+}
+
+// waitEveryPartition waits until the committed offset of every input partition
+// has passed where the partition ends now. The input must go on.
+func (j *job) waitEveryPartition(d time.Duration) (took time.Duration) {
+	j.t.Helper()
+	start := time.Now()
+	ends, err := j.kafka.Admin.ListEndOffsets(j.t.Context(), j.In)
+	must(j.t, err)
+	eventually(j.t, d, func() error {
+		at := j.committedAt()
+		for p, end := range ends[j.In] {
+			if at[p] < end.Offset {
+				return fmt.Errorf("partition %d is at %d, not yet at %d", p, at[p], end.Offset)
+			}
+		}
+		return nil
+	})
+	return time.Since(start)
+}
+
+// committedAt are the committed offsets of the input as of now: not those that
+// are stable, so that no neighbour's open transaction delays the answer.
+func (j *job) committedAt() map[int32]int64 {
+	j.t.Helper()
+	ctx, cancel := context.WithTimeout(j.t.Context(), 10*time.Second)
+	defer cancel()
+	offsets, err := j.kafka.Admin.FetchOffsets(ctx, j.group())
+	must(j.t, err)
+	at := map[int32]int64{}
+	for p, o := range offsets[j.In] {
+		at[p] = o.At
+	}
+	return at
+}
+
+// assignedTo are the input partitions that a seat has.
+func (j *job) assignedTo(seat string) (partitions []int32) {
+	j.t.Helper()
+	for _, m := range j.describe().Members {
+		assigned, ok := m.Assigned.AsConsumer()
+		if !ok || j.seat(m) != seat {
+			continue
+		}
+		for _, topic := range assigned.Topics {
+			if topic.Topic == j.In {
+				partitions = append(partitions, topic.Partitions...)
+			}
+		}
+	}
+	if len(partitions) == 0 {
+		j.t.Fatalf("seat %q has no partition", seat)
+	}
+	return partitions
+}
+
+// identity is what the first seat of a data directory is called in ids (P3).
+func (j *job) identity(data string) string {
+	j.t.Helper()
+	text, err := os.ReadFile(filepath.Join(data, j.Name, "seat-0", "identity"))
+	must(j.t, err)
+	return strings.TrimSpace(string(text))
+}
