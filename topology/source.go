@@ -85,7 +85,7 @@ type SourceOption interface{ source(*sourceSettings) }
 type sourceSettings struct {
 	spec  SourceSpec
 	onBad Policy
-	typed []any
+	typed []fmt.Stringer
 }
 
 type sourceOption func(*sourceSettings)
@@ -142,6 +142,8 @@ func PartitionedByPer[T any, K Key](make func() func(T) (K, error)) SourceOption
 
 type keyField[T any, K Key] struct{ make func() func(T) (K, error) }
 
+func (o keyField[T, K]) String() string { return "PartitionedBy" }
+
 func (o keyField[T, K]) source(s *sourceSettings) { s.typed = append(s.typed, o) }
 
 func (o keyField[T, K]) apply(s *source[T]) {
@@ -190,6 +192,8 @@ type timeField[T any] struct {
 	outOfOrder time.Duration
 }
 
+func (o timeField[T]) String() string { return "EventTime" }
+
 func (o timeField[T]) source(s *sourceSettings) { s.typed = append(s.typed, o) }
 
 func (o timeField[T]) apply(s *source[T]) {
@@ -223,7 +227,7 @@ func From[T any](j *Job, topic string, c codec.Codec[T], opts ...SourceOption) S
 			a.apply(src)
 		} else {
 			var v T
-			j.errorf("%v: PartitionedBy or EventTime takes another type than the stream's, %T", o, v)
+			j.errorf("%v: %v takes another type than the stream's, %T", o, opt, v)
 		}
 	}
 	checkCodec(j, o, c)
