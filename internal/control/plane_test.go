@@ -170,3 +170,76 @@ func alarmJob(hash string) Definition {
 		Outputs: []string{"alarms"},
 	}
 }
+
+// named is a balancer whose protocol has another name: procd's carries the
+// revision (P2).
+type named struct {
+	kgo.GroupBalancer
+	name string
+}
+
+func (n named) ProtocolName() string { return n.name }
+
+// member joins the job's group as a static member and waits until it is in.
+func (b *bench) member(instance, protocol string) *kgo.Client {
+	b.t.Helper()
+	opts, err := b.config.Opts()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	joined := make(chan struct{}, 8)
+	cl, err := kgo.NewClient(append(opts,
+		kgo.ConsumerGroup(Group(testJob)), kgo.InstanceID(instance), kgo.ConsumeTopics("events"),
+		kgo.Balancers(named{kgo.CooperativeStickyBalancer(), protocol}),
+		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(sessionTimeout/5),
+		kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { joined <- struct{}{} }),
+	)...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(cl.Close)
+	select {
+	case <-joined:
+	case <-b.context().Done():
+		b.t.Fatalf("%s did not join", instance)
+	}
+	return cl
+}
+
+// transaction begins a transaction of that id with one record in alarms.
+func (b *bench) transaction(id string) *kgo.Client {
+	b.t.Helper()
+	opts, err := b.config.Opts()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(append(opts, kgo.TransactionalID(id), kgo.DefaultProduceTopic("alarms"))...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(cl.Close)
+	if err := cl.BeginTransaction(); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := cl.ProduceSync(b.context(), kgo.StringRecord("ALARM")).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+	return cl
+}
+
+const hour = time.Hour
+
+// now is the time, in the whole milliseconds that Kafka knows.
+func (b *bench) now() time.Time { return time.Now().Truncate(time.Millisecond) }
+
+// produce writes one record per time.
+func (b *bench) produce(topic string, partition int32, times ...time.Time) {
+	b.t.Helper()
+	for _, at := range times {
+		r := &kgo.Record{Topic: topic, Partition: partition, Timestamp: at, Value: []byte("x")}
+		if err := b.cl.ProduceSync(b.context(), r).FirstErr(); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}

@@ -15,8 +15,9 @@ import (
 // createTimeout is what the controller gets for creating or deleting topics.
 const createTimeout = 15_000 // ms
 
-// errConflict says that a topic was there when it was to be created: somebody
-// else decides at this moment.
+// errConflict says that a topic was, or may be, there when it was to be created:
+// somebody else decides at this moment, or the broker did not answer in time.
+// Either way, what is there is left over for the next round.
 var errConflict = errors.New("procd/control: a topic to be created exists already")
 
 // metadata asks a broker; kadm would answer from the client's cache, which a
@@ -129,8 +130,8 @@ func (p *Plane) created(specs []topicSpec, resp *kmsg.CreateTopicsResponse) ([]T
 		}
 		t := resp.Topics[i]
 		switch err := kerr.ErrorForCode(t.ErrorCode); {
-		case errors.Is(err, kerr.TopicAlreadyExists):
-			return nil, fmt.Errorf("%w: %s", errConflict, s.name)
+		case errors.Is(err, kerr.TopicAlreadyExists), errors.Is(err, kerr.RequestTimedOut):
+			return nil, fmt.Errorf("%w: %s: %w", errConflict, s.name, err)
 		case err != nil:
 			return nil, fmt.Errorf("procd/control: create topic %s: %w%s", s.name, err, detail(t.ErrorMessage))
 		}
