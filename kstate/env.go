@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -219,6 +220,22 @@ func (e *Env) exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// mkdir makes a directory and the missing ones above it, durably: a restore
+// must not be lost because its parent's name was never synced.
+func (e *Env) mkdir(dir string) error {
+	if there, err := e.exists(dir); there || err != nil {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := e.mkdir(parent); err != nil {
+		return err
+	}
+	if err := e.fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return e.syncDir(parent)
 }
 
 // syncDir makes changes of names in a directory durable.

@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-const testDir = "data/g1/store/0"
+const testDir = "/data/g1/store/0"
 
 var (
 	testID    = Identity{Store: "store", Partition: 0, Generation: 1, TopicID: [16]byte{1}}

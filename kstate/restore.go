@@ -160,7 +160,7 @@ func (log LogBounds) refuses(at writePoint) string {
 
 func (r *Restore) openNew() error {
 	dir := r.dir + restoreSuffix
-	if err := r.env.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := r.env.mkdir(dir); err != nil {
 		return err
 	}
 	if err := r.env.writeFormat(dir); err != nil {
