@@ -94,6 +94,8 @@ type op struct {
 
 	// start makes, for a task, the function that takes the stage's records.
 	start func(b *builder) func(*Record) // From, KeyBy
+	// keyOf computes a record's key from its value; nil without a key field.
+	keyOf func() func(value []byte) ([]byte, error) // From
 }
 
 // String names the step in messages.

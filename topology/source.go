@@ -150,6 +150,19 @@ func (o keyField[T, K]) apply(s *source[T]) {
 	s.spec.KeyField = true
 	s.keyType = keyType[K]()
 	s.checker = o.checker
+	s.key = o.key
+}
+
+// key makes the function that computes a record's key.
+func (o keyField[T, K]) key() func(v T) ([]byte, error) {
+	field, text := o.make(), keyText[K]()
+	return func(v T) ([]byte, error) {
+		key, err := field(v)
+		if err != nil {
+			return nil, err
+		}
+		return text(nil, &key), nil
+	}
 }
 
 // checker makes the function that compares a record's key with its field.
@@ -207,7 +220,8 @@ type source[T any] struct {
 	codec   codec.Codec[T]
 	keyType string
 	checker func(t *Task) func(v T) // nil: no key field
-	time    func(T) int64           // nil: the Kafka timestamp
+	key     func() func(v T) ([]byte, error)
+	time    func(T) int64 // nil: the Kafka timestamp
 }
 
 // From reads a topic. A topic can be read once in a job; several steps can take
@@ -234,7 +248,34 @@ func From[T any](j *Job, topic string, c codec.Codec[T], opts ...SourceOption) S
 	n := &node[T]{op: o}
 	o.keyType = src.keyType
 	o.start = func(b *builder) func(*Record) { return src.start(b.task, n.build(b)) }
+	if src.key != nil {
+		o.keyOf = src.keyOf
+	}
 	return Stream[T]{job: j, n: n}
+}
+
+// KeyOf returns a function that computes, from a record's value, the key that a
+// producer has to give it; nil where the source has no key field. It is for
+// what writes records to a source topic by hand: `procd dev`, tests. It owns
+// scratch space: one goroutine.
+func (p *Plan) KeyOf(source string) func(value []byte) (key []byte, err error) {
+	for _, o := range p.ops {
+		if o.kind == opFrom && o.name == source && o.keyOf != nil {
+			return o.keyOf()
+		}
+	}
+	return nil
+}
+
+func (s *source[T]) keyOf() func(value []byte) ([]byte, error) {
+	dec, key := forTask(s.codec), s.key()
+	var v T
+	return func(value []byte) ([]byte, error) {
+		if err := dec.Decode(value, &v); err != nil {
+			return nil, err
+		}
+		return key(v)
+	}
 }
 
 // start makes the first closure of a task: bytes to a value, and what has to be
