@@ -28,12 +28,12 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	return &Engine{p}, nil
 }
 
-// Run works until ctx ends (nil: every worker has committed and closed its
+// Run works until parent ends (nil: every worker has committed and closed its
 // client; as static members they keep their seat in the group, P3), the job is
 // stopped ([control.ErrStopped]) or superseded ([control.ErrSuperseded]), or
 // something is wrong that trying again does not mend.
-func (e *Engine) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (e *Engine) Run(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	p := e.p
 	// Records are produced with a context that outlives ctx: the last commit
@@ -57,7 +57,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	workers.Wait()
 	cancel(nil)
 	others.Wait()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := context.Cause(ctx); err != context.Canceled && err != context.Cause(parent) {
 		return err
 	}
 	return nil
