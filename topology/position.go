@@ -1,6 +1,10 @@
 package topology
 
-import "github.com/procd/procd/kstate"
+import (
+	"slices"
+
+	"github.com/procd/procd/kstate"
+)
 
 // Progress is how far a task has come, beside the offsets of its inputs. It is
 // part of its position record.
@@ -9,8 +13,8 @@ type Progress struct {
 	// offset after the last record that reached it, through any number of
 	// stages (P10).
 	Frontiers []kstate.SourceOffset
-	// Watermarks are those of the task's source inputs. Inputs behind a KeyBy
-	// have none of their own.
+	// Watermarks are those of the task's source inputs that have brought
+	// something. Inputs behind a KeyBy have none of their own.
 	Watermarks []Watermark
 }
 
@@ -107,6 +111,7 @@ func (p *Progress) set(from Progress) {
 func (t *Task) Progress() Progress {
 	var p Progress
 	p.set(t.position.now)
+	p.Watermarks = slices.DeleteFunc(p.Watermarks, func(w Watermark) bool { return w.Time == noWatermark })
 	return p
 }
 
