@@ -38,7 +38,7 @@ func (p *Plane) Begin(ctx context.Context, plan *topology.Plan, s *seat.Seat, o 
 }
 
 func (p *Plane) begin(ctx context.Context, d Definition, s *seat.Seat, o StartOptions) (*Lease, error) {
-	b := &beginning{plane: p, definition: d, seat: s, options: o, startID: newStartID(), rounds: rounds{plane: p}}
+	b := &beginning{plane: p, definition: d, seat: s, options: o, startID: newStartID()}
 	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,6 @@ type beginning struct {
 	options    StartOptions
 	startID    string
 
-	rounds  rounds    // decisions tried
 	waiting time.Time // since when members of another definition are waited for
 }
 
@@ -99,7 +98,7 @@ func (b *beginning) run(ctx context.Context) (*Lease, error) {
 		case verdict.Action == Wait:
 			err = b.wait(ctx, verdict)
 		default:
-			err = b.decide(ctx)
+			err = b.plane.decide(ctx, b.tryDecide)
 		}
 		if err != nil {
 			return nil, err
@@ -137,22 +136,20 @@ func (b *beginning) wait(ctx context.Context, verdict Verdict) error {
 	return b.plane.pause(ctx, groupPoll)
 }
 
-// decide takes the decision as the one decider, or finds that there is none
-// to take any more. Unless it returns an error, read again.
-func (b *beginning) decide(ctx context.Context) error {
-	err := b.tryDecide(ctx)
-	if err == nil {
-		return nil
-	}
-	return b.rounds.again(ctx, err)
-}
-
-// tryDecide does P1 in its order. What is left over from an earlier attempt is
+// tryDecide takes the decision as the one decider, or finds that there is none
+// to take any more: unless it returns an error, read again.
+//
+// It does P1 in its order. What is left over from an earlier attempt is
 // listed before this process becomes decider, and removed by id: so a process
 // that is paused in the middle, and fenced, can never remove the topics that
 // the next decider made.
 func (b *beginning) tryDecide(ctx context.Context) error {
 	p := b.plane
+	// In a later attempt, whoever fenced the one before may have written what
+	// there is to join: do not fence him for nothing.
+	if !Decide(p.tail.View(), b.facts(members{})).writes() {
+		return nil
+	}
 	before, err := p.generationTopics(ctx)
 	if err != nil {
 		return err

@@ -97,29 +97,29 @@ func undecided(err error) error {
 // unknown outcome came between.
 const maxRounds = 8
 
-// rounds counts the tries of one decision.
-type rounds struct {
-	plane *Plane
-	n     int
-}
-
-// again returns nil, after a pause, if the decision should be tried anew, and
-// else why not.
+// decide runs one attempt at a decision until it is known to have been made,
+// or not to be needed. Each attempt begins by becoming decider, which settles
+// what the one before left open: a plain reader would have to wait for that
+// transaction's timeout.
 //
 // Two deciders that fence each other at once would do so for ever. Whoever was
 // fenced lets the other one finish: the pauses grow and differ, and a record
 // in the topic ends them.
-func (r *rounds) again(ctx context.Context, err error) error {
-	if !errors.Is(err, errUndecided) && !errors.Is(err, errConflict) {
-		return err
+func (p *Plane) decide(ctx context.Context, attempt func(context.Context) error) error {
+	for n := 1; ; n++ {
+		err := attempt(ctx)
+		if !errors.Is(err, errUndecided) && !errors.Is(err, errConflict) {
+			return err
+		}
+		if n == maxRounds {
+			return fmt.Errorf("%w (tried %d times)", err, n)
+		}
+		p.settings.Logger.Debug("deciding again", "cause", err)
+		longest := 200 * time.Millisecond << min(n, 4)
+		if err := p.pause(ctx, longest/2+mathrand.N(longest/2)); err != nil {
+			return err
+		}
 	}
-	r.n++
-	if r.n >= maxRounds {
-		return fmt.Errorf("%w (tried %d times)", err, r.n)
-	}
-	r.plane.settings.Logger.Debug("deciding again", "cause", err)
-	longest := 200 * time.Millisecond << min(r.n, 4)
-	return r.plane.pause(ctx, longest/2+mathrand.N(longest/2))
 }
 
 // pause waits until the topic changes or d is over.

@@ -243,3 +243,7 @@ func (b *bench) produce(topic string, partition int32, times ...time.Time) {
 		}
 	}
 }
+
+func recordTo(topic string) *kgo.Record {
+	return &kgo.Record{Topic: topic, Value: []byte("x")}
+}

@@ -47,15 +47,12 @@ func (p *Plane) Reset(ctx context.Context, o ResetOptions) (ResetResult, error) 
 		result, _, err := p.planReset(ctx, o)
 		return result, err
 	}
-	for r := (rounds{plane: p}); ; {
-		result, err := p.tryReset(ctx, o)
-		if err == nil {
-			return result, nil
-		}
-		if err := r.again(ctx, err); err != nil {
-			return result, err
-		}
-	}
+	var result ResetResult
+	err := p.decide(ctx, func(ctx context.Context) (err error) {
+		result, err = p.tryReset(ctx, o)
+		return err
+	})
+	return result, err
 }
 
 // planReset checks that nobody runs the job, and lists what would go.

@@ -40,14 +40,9 @@ func (p *Plane) Stop(ctx context.Context) (StopResult, error) {
 		Generation: asked.Generation.Generation, Run: asked.State.Run,
 		Already: asked.State.State != Running,
 	}
-	for r := (rounds{plane: p}); ; {
-		err := p.tryStop(ctx, asked.State)
-		if err == nil {
-			break
-		}
-		if err := r.again(ctx, err); err != nil {
-			return result, err
-		}
+	err := p.decide(ctx, func(ctx context.Context) error { return p.tryStop(ctx, asked.State) })
+	if err != nil {
+		return result, err
 	}
 	removed, err := p.drain(ctx, asked.State.Run)
 	result.Removed = removed
