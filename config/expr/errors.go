@@ -26,7 +26,6 @@ var (
 	errOverflow  = &Error{"whole numbers overflow"}
 	errDivide    = &Error{"division by zero"}
 	errModulo    = &Error{"modulus by zero"}
-	errNaN       = &Error{"NaN values cannot be ordered"}
 	errOperand   = &Error{"null where a value is needed"}
 	errNotBool   = &Error{"null where true or false is needed"}
 	errNotWhole  = &Error{"the text is no whole number"}

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/procd/procd/config/row"
 )
@@ -61,7 +62,7 @@ func (e *Expr) Eval(f *row.Frame, dst *row.Slot) error {
 // Evaluator stores what an expression evaluates to as a field of type t, which
 // must be able to hold it; see [Assignable].
 func (e *Expr) Evaluator(t *row.Type, optional bool) func(f *row.Frame, dst *row.Slot) error {
-	store := e.node.store
+	store, shape := e.node.store, Reshape(e.Type, t)
 	check := t.Kind == row.Int && (e.Type == nil || e.Type.Kind != row.Int) || t.Kind == row.Float && (e.Type == nil || e.Type.Kind != row.Float)
 	return func(f *row.Frame, dst *row.Slot) error {
 		if err := store(f, dst); err != nil {
@@ -73,10 +74,76 @@ func (e *Expr) Evaluator(t *row.Type, optional bool) func(f *row.Frame, dst *row
 			}
 			return nil
 		}
+		if shape != nil {
+			shape(dst)
+		}
 		if check {
 			return row.CheckRange(t.Kind, dst)
 		}
 		return nil
+	}
+}
+
+// Reshape returns what puts the fields of records of one type into the order of
+// another to which it is assignable, or nil where they are in that order.
+func Reshape(from, to *row.Type) func(*row.Slot) {
+	if from == nil || from.Kind != to.Kind {
+		return nil
+	}
+	switch to.Kind {
+	case row.List:
+		if elem := Reshape(from.Elem, to.Elem); elem != nil {
+			return func(s *row.Slot) { s.L = reshaped(s.L, elem) }
+		}
+	case row.Map:
+		if elem := Reshape(from.Elem, to.Elem); elem != nil {
+			return func(s *row.Slot) {
+				s.L = reshaped(s.L, func(e *row.Slot) { e.L = reshaped(e.L, elem) })
+			}
+		}
+	case row.Record:
+		return reshapeRecord(from, to)
+	}
+	return nil
+}
+
+// reshaped changes copies: slots are handed on by assignment.
+func reshaped(l []row.Slot, change func(*row.Slot)) []row.Slot {
+	out := slices.Clone(l)
+	for i := range out {
+		change(&out[i])
+	}
+	return out
+}
+
+func reshapeRecord(from, to *row.Type) func(*row.Slot) {
+	source := make([]int, len(to.Fields))
+	inner := make([]func(*row.Slot), len(to.Fields))
+	same := len(from.Fields) == len(to.Fields)
+	for i := range to.Fields {
+		j := row.FieldIndex(from.Fields, to.Fields[i].Name)
+		source[i] = j
+		if j >= 0 {
+			inner[i] = Reshape(from.Fields[j].Type, to.Fields[i].Type)
+		}
+		same = same && i == j && inner[i] == nil
+	}
+	if same {
+		return nil
+	}
+	return func(s *row.Slot) {
+		out := make([]row.Slot, len(source))
+		for i, j := range source {
+			if j < 0 || j >= len(s.L) {
+				out[i].SetNull()
+				continue
+			}
+			out[i] = s.L[j]
+			if inner[i] != nil {
+				inner[i](&out[i])
+			}
+		}
+		s.L = out
 	}
 }
 
@@ -91,15 +158,21 @@ func (e *Expr) Assignable(t *row.Type) error {
 		}
 		return e.typeErr
 	}
-	if !assignable(e.Type, t) {
-		return fmt.Errorf("the value is %s, the field %s", e.Type, t)
-	}
-	return nil
+	return Assignable(e.Type, t)
 }
 
 // emptyLiteral lets [] and {} be any list and map.
 func emptyLiteral(e *Expr, t *row.Type) bool {
 	return e.Source == "[]" && t.Kind == row.List || e.Source == "{}" && t.Kind == row.Map
+}
+
+// Assignable says why values of one type cannot be stored in a field of another,
+// or nil.
+func Assignable(from, to *row.Type) error {
+	if !assignable(from, to) {
+		return fmt.Errorf("the value is %s, the field %s", from, to)
+	}
+	return nil
 }
 
 func assignable(from, to *row.Type) bool {

@@ -13,7 +13,6 @@ type (
 	wholeFn  func(f *row.Frame) (int64, *Error)
 	doubleFn func(f *row.Frame) (float64, *Error)
 	textFn   func(f *row.Frame) (string, *Error)
-	storeFn  func(f *row.Frame, dst *row.Slot) *Error
 )
 
 // class is which of a node's closures counts.

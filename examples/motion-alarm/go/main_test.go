@@ -1,0 +1,34 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/procd/procd/topology"
+)
+
+// A job's own tests need no broker: the driver runs it in memory.
+func TestRingsAfterGrace(t *testing.T) {
+	d, err := topology.NewDriver(job())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []string{
+		`{"type":"motion","room":1,"time":0}`,
+		`{"type":"activate","room":1,"time":1000}`,
+		`{"type":"motion","room":1,"time":6000}`,
+		`{"type":"motion","room":1,"time":6001}`,
+		`{"type":"deactivate","room":1,"time":7000}`,
+		`{"type":"motion","room":1,"time":20000}`,
+	} {
+		if err := d.Send("alarm-events", []byte("1"), []byte(event), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alarms := d.Outputs("alarms")
+	if len(alarms) != 1 || string(alarms[0].Key) != "1" || string(alarms[0].Value) != `{"type":"ALARM","room":1,"time":6001}` {
+		t.Errorf("alarms %v", alarms)
+	}
+	if rooms, err := topology.StateOf[Armed](d, "arm"); err != nil || len(rooms) != 0 {
+		t.Errorf("armed rooms %v, %v", rooms, err)
+	}
+}
