@@ -29,7 +29,7 @@ func (w *worker) begin() error {
 // overlays become state.
 func (w *worker) commit() error {
 	if err := w.produceState(); err != nil {
-		return w.dataFailed(err)
+		return w.stateFailed(err)
 	}
 	started := time.Now()
 	end := w.end(kgo.TryCommit)
@@ -224,6 +224,7 @@ func (w *worker) setMetadata(req *kmsg.TxnOffsetCommitRequest) error {
 // committed makes the overlays state.
 func (w *worker) committed() error {
 	now := time.Now()
+	var failed error
 	for _, t := range w.tasks {
 		if !t.touched {
 			continue
@@ -232,17 +233,18 @@ func (w *worker) committed() error {
 		t.metrics.committed(t, now)
 		w.p.noteConsumed(t)
 		for _, s := range t.run.Stores() {
-			if err := s.Tick(now); err != nil {
-				return fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err)
+			if err := s.Tick(now); err != nil && failed == nil {
+				failed = fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err)
 			}
 		}
 	}
-	if err := w.p.print(w.txn.printed); err != nil {
-		return err
-	}
+	printed := w.p.print(w.txn.printed)
 	w.limit.grow(maxPoll)
 	w.txn.ended()
-	return nil
+	if failed != nil {
+		return w.stateFailed(failed)
+	}
+	return printed
 }
 
 func (t *task) commit() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,8 +17,13 @@ type logRead struct {
 	partition int32
 	from, to  int64 // to: the high watermark, read uncommitted (S3)
 	apply     func(*kgo.Record) error
-	position  int64 // next offset; at the end it is >= to
+	// next is the offset to read next; at the end it is >= to. Others may look
+	// at it while the part is read.
+	next atomic.Int64
 }
+
+// remaining is how many offsets are still to be read.
+func (r *logRead) remaining() int64 { return max(r.to-max(r.next.Load(), r.from), 0) }
 
 // stallAfter is how long a read waits for its next record before it suspects
 // a dead worker's open transaction in the way (T4).
@@ -32,7 +38,7 @@ func readLogs(ctx context.Context, opts []kgo.Opt, stalled func(context.Context)
 	offsets := map[string]map[int32]kgo.Offset{}
 	left := 0
 	for _, r := range reads {
-		r.position = r.from
+		r.next.Store(r.from)
 		if r.from >= r.to {
 			continue
 		}
@@ -109,7 +115,7 @@ func pollLogs(ctx context.Context, cl *kgo.Client, open map[string]map[int32]*lo
 func (r *logRead) take(records []*kgo.Record) (finished bool, err error) {
 	for _, rec := range records {
 		if rec.Offset >= r.to {
-			r.position = r.to
+			r.next.Store(r.to)
 			return true, nil
 		}
 		if !rec.Attrs.IsControl() {
@@ -117,7 +123,7 @@ func (r *logRead) take(records []*kgo.Record) (finished bool, err error) {
 				return false, err
 			}
 		}
-		r.position = rec.Offset + 1
+		r.next.Store(rec.Offset + 1)
 	}
-	return r.position >= r.to, nil
+	return r.next.Load() >= r.to, nil
 }

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kprom"
 
 	"github.com/procd/procd/topology"
 )
@@ -26,6 +28,24 @@ type metrics struct {
 	tasks         *prometheus.GaugeVec
 	entries       *prometheus.GaugeVec
 	bytes         *prometheus.GaugeVec
+	blocked       *prometheus.GaugeVec
+	diskFree      prometheus.Gauge
+	clients       []*clientMetrics // by worker
+}
+
+// clientMetrics exports the metrics of a worker's current client.
+type clientMetrics struct {
+	current atomic.Pointer[kprom.Metrics]
+}
+
+// Describe sends nothing: what there is depends on the client.
+func (c *clientMetrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect collects from the current client.
+func (c *clientMetrics) Collect(ch chan<- prometheus.Metric) {
+	if m := c.current.Load(); m != nil {
+		m.Collect(ch)
+	}
 }
 
 // slowCommit is the duration above which a commit is counted as slow (T10).
@@ -65,6 +85,13 @@ func newMetrics(cfg Config) *metrics {
 		tasks:         gauge("tasks", "Tasks of this process by state.", "state"),
 		entries:       gauge("state_entries", "Keys with a value.", "store", "partition"),
 		bytes:         gauge("state_bytes", "Size of a store's state by place: disk, cache, unwritten.", "store", "partition", "place"),
+	}
+	m.blocked = gauge("source_blocked_records", "Offsets of a source partition that an open transaction holds back from everybody.", "topic", "partition")
+	m.diskFree = gauge("disk_free_bytes", "Free bytes of the data directory's file system.").WithLabelValues()
+	for n := range cfg.Workers {
+		c := &clientMetrics{}
+		prometheus.WrapRegistererWith(prometheus.Labels{"worker": strconv.Itoa(n)}, reg).MustRegister(c)
+		m.clients = append(m.clients, c)
 	}
 	gauge("generation", "The generation this process runs.").WithLabelValues().Set(float64(cfg.Lease.Generation.Generation))
 	return m

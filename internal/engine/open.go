@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -150,15 +152,19 @@ func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run 
 	}
 	reads := make([]*logRead, len(restores))
 	for i, r := range restores {
+		restored := p.metrics.restored.WithLabelValues(stage.stores[i].uid)
 		reads[i] = &logRead{
 			topic: topics[i], partition: ref.partition, from: r.From(), to: bounds[i].End,
 			apply: func(rec *kgo.Record) error {
-				p.metrics.restored.WithLabelValues(stage.stores[i].uid).Inc()
+				restored.Inc()
 				return r.Apply(rec.Offset, rec.Key, rec.Value)
 			},
 		}
 	}
-	if err := readLogs(ctx, p.readerOpts(), p.unblock, reads...); err != nil {
+	finished := p.followRestore(ref, reads)
+	err = readLogs(ctx, p.readerOpts(), p.unblock, reads...)
+	finished()
+	if err != nil {
 		return nil, abandon(restores, err)
 	}
 	sources := make([]kstate.SourceOffset, len(stage.inputs))
@@ -167,6 +173,45 @@ func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run 
 	}
 	return p.attach(ref, run, restores, bounds, sources)
 }
+
+// followRestore shows how far a restore is, until the returned function is
+// called.
+func (p *process) followRestore(ref taskRef, reads []*logRead) (finished func()) {
+	stage := &p.layout.stages[ref.stage]
+	partition := strconv.Itoa(int(ref.partition))
+	show := func() {
+		total := int64(0)
+		for i, r := range reads {
+			left := r.remaining()
+			total += left
+			p.metrics.restoring.WithLabelValues(stage.stores[i].uid, partition).Set(float64(left))
+		}
+		p.restoreProgress(ref, total)
+	}
+	show()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		ticker := time.NewTicker(restoreShown)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				show()
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+		show()
+	}
+}
+
+// restoreShown is how often the progress of a restore is exported.
+const restoreShown = 500 * time.Millisecond
 
 // prepare looks at the directories of a task's stores.
 func (p *process) prepare(ref taskRef, bounds []kstate.LogBounds) ([]*kstate.Restore, error) {

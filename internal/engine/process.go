@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -33,6 +34,7 @@ type process struct {
 	workers         []*worker
 	opening         chan struct{} // bounds the tasks that open at once
 	ctx             context.Context
+	diskLow         atomic.Bool // inputs are paused (S9)
 
 	mu       sync.Mutex
 	states   map[taskRef]taskInfo
@@ -42,8 +44,9 @@ type process struct {
 
 // taskInfo is what is shown of a task.
 type taskInfo struct {
-	worker int
-	state  taskState
+	worker    int
+	state     taskState
+	remaining int64 // changelog offsets to read
 }
 
 // maxOpening bounds the tasks that restore at once, and with it the memory and
@@ -114,7 +117,7 @@ func (p *process) warmTasks() map[string][]int32 {
 // taskState notes what is shown of a task.
 func (p *process) taskState(worker int, ref taskRef, s taskState) {
 	p.mu.Lock()
-	p.states[ref] = taskInfo{worker, s}
+	p.states[ref] = taskInfo{worker: worker, state: s}
 	p.countStates()
 	p.mu.Unlock()
 	p.announce()
@@ -126,6 +129,17 @@ func (p *process) taskGone(worker int, ref taskRef) {
 		delete(p.states, ref)
 	}
 	p.countStates()
+	p.mu.Unlock()
+	p.announce()
+}
+
+// restoreProgress notes how many changelog offsets a task has still to read.
+func (p *process) restoreProgress(ref taskRef, remaining int64) {
+	p.mu.Lock()
+	if info, ok := p.states[ref]; ok {
+		info.remaining = remaining
+		p.states[ref] = info
+	}
 	p.mu.Unlock()
 	p.announce()
 }
@@ -155,7 +169,7 @@ func (p *process) tasks() []control.TaskState {
 	refs := slices.SortedFunc(maps.Keys(p.states), compareTasks)
 	tasks := make([]control.TaskState, len(refs))
 	for i, ref := range refs {
-		tasks[i] = control.TaskState{Stage: p.layout.stages[ref.stage].id, Partition: ref.partition, State: string(p.states[ref].state)}
+		tasks[i] = control.TaskState{Stage: p.layout.stages[ref.stage].id, Partition: ref.partition, State: string(p.states[ref].state), RestoreRemaining: p.states[ref].remaining}
 	}
 	return tasks
 }

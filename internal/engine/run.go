@@ -45,7 +45,7 @@ func (e *Engine) Run(parent context.Context) error {
 
 	var others, workers sync.WaitGroup
 	others.Go(func() { cancel(p.watchControl(ctx)) })
-	others.Go(func() { cancel(p.watchTopics(ctx)) })
+	others.Go(func() { cancel(p.watchSurroundings(ctx)) })
 	others.Go(func() { p.purge(ctx) })
 	for _, w := range p.workers {
 		workers.Go(func() {
@@ -79,81 +79,6 @@ func (e *Engine) LastStep() time.Time {
 
 // Tasks lists the tasks of this process, sorted by stage and partition.
 func (e *Engine) Tasks() []control.TaskState { return e.p.tasks() }
-
-// watchControl ends the process when the job is stopped, or another generation
-// or revision is current (P2, P6).
-func (p *process) watchControl(ctx context.Context) error {
-	tail := p.cfg.Lease.Tail()
-	for {
-		changed := tail.Changed()
-		if err := p.cfg.Lease.Check(tail.View()); err != nil {
-			return err
-		}
-		if err := tail.Err(); err != nil {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// watchEvery is how often the source topics are looked at.
-const watchEvery = 5 * time.Second
-
-// watchTopics stops the job, cleanly, when a source topic is not what the state
-// was made from any more (O4, O5). No key is split meanwhile: partitions that
-// are new belong to no task.
-func (p *process) watchTopics(ctx context.Context) error {
-	for {
-		wait(ctx, watchEvery)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err := p.checkSources(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// checkSources compares the sources with the generation record. What cannot be
-// asked now is asked again later.
-func (p *process) checkSources(ctx context.Context) error {
-	var names []string
-	for _, s := range p.cfg.Lease.Generation.Sources {
-		names = append(names, s.Name)
-	}
-	ctx, cancel := context.WithTimeout(ctx, watchEvery)
-	defer cancel()
-	topics, err := p.adm.ListTopics(ctx, names...)
-	if err != nil {
-		return nil
-	}
-	for _, want := range p.cfg.Lease.Generation.Sources {
-		have, ok := topics[want.Name]
-		switch {
-		case !ok, have.Err != nil && !errors.Is(have.Err, kerr.UnknownTopicOrPartition):
-		case have.Err != nil:
-			return &control.Refused{
-				Reason: fmt.Sprintf("topic %s was deleted", want.Name),
-				Hint:   fmt.Sprintf("its offsets mean nothing any more: begin anew with `procd reset %s`", p.cfg.Lease.Job),
-			}
-		case control.TopicID(have.ID) != want.ID:
-			return &control.Refused{
-				Reason: fmt.Sprintf("topic %s was deleted and created again", want.Name),
-				Hint:   fmt.Sprintf("its offsets mean nothing any more: begin anew with `procd reset %s`", p.cfg.Lease.Job),
-			}
-		case int32(len(have.Partitions)) != want.Partitions:
-			return &control.Refused{
-				Reason: fmt.Sprintf("partition count of %s changed from %d to %d; state cannot follow", want.Name, want.Partitions, len(have.Partitions)),
-				Hint:   fmt.Sprintf("put %d back, or `procd reset %s`", want.Partitions, p.cfg.Lease.Job),
-			}
-		}
-	}
-	return nil
-}
 
 // topicGone sorts out a fetch error that says a topic is unknown: for a moment
 // after the broker came back, or for good.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/plugin/kprom"
 
 	"github.com/procd/procd/topology"
 )
@@ -25,6 +26,7 @@ const (
 	fetchPartitionBytes = 4 << 20
 	fetchBytes          = 32 << 20
 	bufferedRecords     = 1 << 20
+	batchOverhead       = 200 // of a batch of one record
 )
 
 // join builds a client, which joins the group by itself. The old client, if
@@ -38,6 +40,8 @@ func (w *worker) join(ctx context.Context) error {
 		return err
 	}
 	w.mail.reset()
+	w.client = kprom.NewMetrics("procd_kafka")
+	w.p.metrics.clients[w.n].current.Store(w.client)
 	sess, err := kgo.NewGroupTransactSession(w.options(id)...)
 	if err != nil {
 		return fmt.Errorf("procd/engine: building the client of worker %d: %w", w.n, err)
@@ -75,7 +79,8 @@ func (w *worker) options(id string) []kgo.Opt {
 		kgo.MetadataMinAge(100*time.Millisecond), // T10
 		kgo.MaxBufferedRecords(bufferedRecords),
 		kgo.RecordPartitioner(newPartitioner(w.p.layout)),
-		kgo.ProducerBatchMaxBytes(int32(w.p.cfg.MaxRecordBytes)),
+		kgo.ProducerBatchMaxBytes(int32(w.p.cfg.MaxRecordBytes)+batchOverhead),
+		kgo.WithHooks(w.client),
 	)
 }
 

@@ -207,7 +207,9 @@ func (w *worker) start(t *task, o opened) {
 	t.metrics = w.p.metrics.task(t)
 	t.tails = make([]*kgo.Record, len(t.logs))
 	t.state = taskRunning
-	w.cl.ResumeFetchPartitions(t.partitions())
+	if !w.held {
+		w.cl.ResumeFetchPartitions(t.partitions())
+	}
 	w.p.taskState(w.n, t.ref, t.state)
 	w.log.Info("task runs", "task", w.p.taskName(t.ref), "offsets", t.offsets())
 }

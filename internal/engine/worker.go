@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kprom"
 
 	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/topology"
@@ -24,14 +25,18 @@ type worker struct {
 	n   int
 	log *slog.Logger
 
-	sess  *kgo.GroupTransactSession
-	cl    *kgo.Client
-	tasks map[taskRef]*task
-	byTP  map[topicPartition]*task
-	mail  mailbox
+	sess *kgo.GroupTransactSession
+	cl   *kgo.Client
+	// client are the metrics of cl. A successor gets its own, since the old
+	// client may still be closing.
+	client *kprom.Metrics
+	tasks  map[taskRef]*task
+	byTP   map[topicPartition]*task
+	mail   mailbox
 
 	txn   transaction
 	limit commitLimit
+	held  bool            // inputs are paused until there is room on the disk
 	rec   topology.Record // the record at hand, reused
 
 	identity string       // of the seat, when the client was built
@@ -102,6 +107,7 @@ const (
 	causeOwnership      = "ownership"
 	causeProtocol       = "group-protocol"
 	causeOpen           = "open"
+	causeCorrupt        = "corrupt-state"
 
 	// Causes of aborts.
 	causeRevoked = "rebalance"
@@ -141,16 +147,31 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 	if rewound {
 		return nil // what was fetched is fetched again
 	}
+	w.hold(w.p.diskLow.Load())
 	if err := w.process(fetches); err != nil {
-		if errors.Is(err, kstate.ErrIsolate) {
-			return w.dataFailed(err)
-		}
-		return err
+		return w.stateFailed(err)
 	}
 	if w.txn.open && (w.limit.active() || w.txn.due(w.p.cfg.Commit, time.Now())) {
 		return w.commit()
 	}
 	return nil
+}
+
+// hold pauses the inputs of all running tasks, or lets them go on.
+func (w *worker) hold(on bool) {
+	if w.held == on {
+		return
+	}
+	w.held = on
+	for _, t := range w.tasks {
+		switch {
+		case t.state != taskRunning:
+		case on:
+			w.cl.PauseFetchPartitions(t.partitions())
+		default:
+			w.cl.ResumeFetchPartitions(t.partitions())
+		}
+	}
 }
 
 // maxPoll bounds one poll, so that the commit interval is kept roughly while
@@ -204,6 +225,20 @@ func (w *worker) finish() error {
 		return nil
 	}
 	return w.commit()
+}
+
+// stateFailed sorts out an error of processing or of a store. Data that cannot
+// be committed is narrowed down to one record (P22); a corrupt local copy is
+// wiped when its store is closed, and restored (S9).
+func (w *worker) stateFailed(err error) error {
+	var key *kstate.KeyError
+	switch {
+	case errors.Is(err, kstate.ErrCorrupt):
+		return &rebuildError{causeCorrupt, err}
+	case errors.Is(err, kstate.ErrIsolate), errors.As(err, &key):
+		return w.dataFailed(err)
+	}
+	return err
 }
 
 // failed ends the open transaction before the worker gives up for good, so that
