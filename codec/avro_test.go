@@ -253,6 +253,10 @@ func TestStateCopy(t *testing.T) {
 	if codec.State[room]().Copy(&into, &r) || into.Name != "" {
 		t.Error("a type with slices was copied by assignment")
 	}
+	type lists struct{ L [2][]string }
+	if codec.State[lists]().Copy(new(lists), &lists{}) {
+		t.Error("an array of slices was copied by assignment")
+	}
 	p, q := new(int), new(int)
 	if codec.State[*int]().Copy(&p, &q) || codec.State[[]int]().Copy(new([]int), new([]int)) || codec.State[map[string]int]().Copy(new(map[string]int), new(map[string]int)) {
 		t.Error("a pointer was copied by assignment")

@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 var (
 	nameRE  = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	topicRE = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 )
+
+// internalPrefix starts the names of control, changelog, repartition and
+// position topics.
+const internalPrefix = "procd."
 
 // reservedJobs are words of `procd savepoint`, which takes a job's name in the
 // same place.
@@ -89,7 +94,7 @@ func (c *checker) topics() {
 			}
 			roles[o.name] = o
 		case opTo:
-			c.topicName(o, o.name)
+			c.written(o, o.name)
 			if first := outputs[o.name]; first != nil && first.partitioner != o.partitioner {
 				c.errorf("%v: written with partitioner %s here and %s elsewhere; use one", o, o.partitioner, first.partitioner)
 			}
@@ -106,10 +111,18 @@ func (c *checker) topics() {
 		if !ok {
 			continue
 		}
-		c.topicName(o, dead)
+		c.written(o, dead)
 		if roles[dead] != nil || outputs[dead] != nil {
 			c.errorf("%v: dead letter topic %q is also read or written by the job; use one of its own", o, dead)
 		}
+	}
+}
+
+// written checks the name of a topic that the job writes.
+func (c *checker) written(o *op, name string) {
+	c.topicName(o, name)
+	if strings.HasPrefix(name, internalPrefix) {
+		c.errorf("%v: topics whose names start with %q are procd's own; write to another one than %q", o, internalPrefix, name)
 	}
 }
 

@@ -49,6 +49,9 @@ type OutputRecord struct {
 	Headers   []Header
 }
 
+// String is the record's key and value, as text.
+func (r OutputRecord) String() string { return fmt.Sprintf("%s: %s", r.Key, r.Value) }
+
 // Header returns the value of the first header with this name, nil if there is
 // none.
 func (r *OutputRecord) Header(name string) []byte { return header(r.Headers, name) }

@@ -161,6 +161,9 @@ func TestPlanErrors(t *testing.T) {
 			s := topology.From(j, "a b", codec.String(), topology.OnBadRecord(topology.DeadLetter("")))
 			topology.To(s, "..", codec.String())
 		}, []string{`"a b" is no topic name`, `"" is no topic name`, `".." is no topic name`}},
+		{"internal topics", func(j *topology.Job) {
+			topology.To(from(j, topology.OnBadRecord(topology.DeadLetter("procd.x.control"))), "procd.x.g1.positions", codec.String())
+		}, []string{`write to another one than "procd.x.control"`, `write to another one than "procd.x.g1.positions"`}},
 		{"partitioners", func(j *topology.Job) {
 			s := from(j, topology.PartitionedWith("md5"))
 			topology.To(s, "out", codec.String(), topology.PartitionedWith("sha"))
