@@ -30,18 +30,19 @@ func (e *Entry[S]) Key() string { return e.key }
 // An error is a *KeyError if the key's own bytes are bad, and otherwise an
 // error of the store.
 func (s *Store[S]) Load(key []byte) (e *Entry[S], first bool, err error) {
-	if e := s.entries[string(key)]; e != nil {
+	hash := s.entries.hash(key)
+	if e := s.entries.find(hash, key); e != nil {
 		if !e.hot { // a write costs more than a look
 			e.hot = true
 		}
 		return e, false, nil
 	}
-	e, err = s.loadNew(key)
+	e, err = s.loadNew(hash, key)
 	return e, true, err
 }
 
 // loadNew makes the entry of a key that is not in the cache.
-func (s *Store[S]) loadNew(key []byte) (*Entry[S], error) {
+func (s *Store[S]) loadNew(hash uint64, key []byte) (*Entry[S], error) {
 	if err := s.prepareReader(); err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (s *Store[S]) loadNew(key []byte) (*Entry[S], error) {
 	}
 	e.key = string(key)
 	e.inUse, e.hot = true, true
-	s.entries[e.key] = e
+	s.entries.insert(hash, e)
 	s.account(s.cost(e))
 	s.grown = true
 	return e, nil

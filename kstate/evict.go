@@ -67,7 +67,7 @@ func (s *Store[S]) evictEntry(e *Entry[S]) {
 		s.complete = false
 	}
 	s.account(-s.cost(e))
-	delete(s.entries, e.key)
+	s.entries.remove(e)
 	s.freeEntry(e)
 }
 
@@ -92,8 +92,8 @@ func (s *Store[S]) account(delta int64) {
 	}
 }
 
-// cost estimates the memory of an entry: itself, its share of the map (48 bytes
-// for key header, pointer, load factor and allocation), key and value.
+// cost estimates the memory of an entry: itself, its share of the index (two
+// to three slots of 16 bytes), key and value.
 func (s *Store[S]) cost(e *Entry[S]) int64 {
 	return int64(unsafe.Sizeof(*e)) + 48 + int64(len(e.key)) + s.valueCost(e)
 }

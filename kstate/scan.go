@@ -13,10 +13,8 @@ func (s *Store[S]) Each(fn func(key []byte, v S) error) error {
 	if err := s.prepareReader(); err != nil {
 		return err
 	}
-	cached := make([]*Entry[S], 0, len(s.entries))
-	for _, e := range s.entries {
-		cached = append(cached, e)
-	}
+	cached := make([]*Entry[S], 0, s.entries.n)
+	s.entries.all(func(e *Entry[S]) { cached = append(cached, e) })
 	slices.SortFunc(cached, func(a, b *Entry[S]) int { return strings.Compare(a.key, b.key) })
 	if s.complete {
 		return s.eachCached(cached, fn)

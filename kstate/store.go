@@ -41,7 +41,7 @@ type Store[S any] struct {
 	schemaKnown bool           // this partition's changelog has the current schema
 	schemaSent  bool           // ... once this transaction commits
 
-	entries  map[string]*Entry[S]
+	entries  index[S]
 	slabs    [][]Entry[S] // what the clock hand goes around
 	free     []*Entry[S]
 	hand     clock
@@ -88,7 +88,7 @@ func NewStore[S any](uid string, t Type[S], o StoreOptions) *Store[S] {
 		mode:     modeOf(t),
 		env:      o.Env,
 		schema:   t.Schema(),
-		entries:  make(map[string]*Entry[S]),
+		entries:  newIndex[S](),
 		complete: true,
 		record:   1,
 		journal:  &journal{gen: 1},
@@ -149,7 +149,7 @@ func (s *Store[S]) Dirty() int { return len(s.txn) }
 // Open attaches the restored database. versions are all schema versions of the
 // store that are known to the generation, current is the one of Schema (P18).
 func (s *Store[S]) Open(db *DB, versions []SchemaVersion, current int) error {
-	if s.env == nil || s.db != nil || len(s.entries) > 0 {
+	if s.env == nil || s.db != nil || s.entries.n > 0 {
 		return fmt.Errorf("%w: store %s: Open wants a fresh store with an Env", ErrOrder, s.uid)
 	}
 	known, err := mergeVersions(s.uid, versions, db.SchemaVersions())

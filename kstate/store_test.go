@@ -415,7 +415,7 @@ func TestEvictionKeepsTheBudget(t *testing.T) {
 	if n := s.Stats().Entries; n != keys {
 		t.Errorf("Stats counts %d entries, want %d", n, keys)
 	}
-	if s.complete || len(s.entries) == keys {
+	if s.complete || s.entries.n == keys {
 		t.Error("nothing was evicted")
 	}
 	for i := range keys {
