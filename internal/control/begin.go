@@ -159,7 +159,7 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 		return err
 	}
 	defer d.close()
-	group, err := b.removeOwn(ctx)
+	group, err := p.members(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,17 +189,6 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	p.settings.Logger.Info("decided", "action", string(verdict.Action), "generation", verdict.Generation,
 		"revision", verdict.Revision, "run", verdict.Run, "reason", verdict.Reason)
 	return nil
-}
-
-// removeOwn takes this seat's past out of the group: its lock says that nobody
-// else is on it (P2).
-func (b *beginning) removeOwn(ctx context.Context) (members, error) {
-	group, err := b.plane.members(ctx)
-	if err != nil {
-		return members{}, err
-	}
-	own, _ := group.split(b.seat.InstancePrefix())
-	return group, b.plane.leave(ctx, "seat taken by a new process", own...)
 }
 
 // create makes a generation's topics and its record.

@@ -26,6 +26,10 @@ func TestP5NothingOfThePastCommits(t *testing.T) {
 			_, err := b.begin(alarmJob("h2"), StartOptions{})
 			return err
 		},
+		"reset": func(b *bench) error {
+			_, err := b.plane().Reset(b.context(), ResetOptions{})
+			return err
+		},
 		"stop": func(b *bench) error {
 			_, err := b.plane().Stop(b.context())
 			return err

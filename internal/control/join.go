@@ -25,7 +25,8 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 		plane: p, stores: c.Stores,
 	}
 	// A static member keeps its old protocol until it rejoins, and the group
-	// would refuse this process because of its own past (P2).
+	// would refuse this process because of its own past. The seat's lock says
+	// that nobody else is on it (P2).
 	if own, _ := group.split(b.seat.InstancePrefix()); len(own) > 0 && group.protocol != lease.Protocol() {
 		if err := p.leave(ctx, "seat taken by a new process", own...); err != nil {
 			return nil, err
@@ -34,7 +35,7 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 	if err := p.checkTopics(ctx, c.Generation, b.definition.Outputs); err != nil {
 		return nil, err
 	}
-	return lease, nil
+	return lease, b.seat.Prune(c.Generation.Generation)
 }
 
 // CheckTopics compares the sources and internal topics that exist now with

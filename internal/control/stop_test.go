@@ -164,6 +164,31 @@ func (b *bench) commit(topic string, partition int32, offset int64) {
 	}
 }
 
+// A machine that the reset did not run on frees its disk when it starts next.
+func TestStartRemovesStateOfOlderGenerations(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.mustBegin(alarmJob("h1"), StartOptions{})
+	s := b.seat()
+	for g := 1; g <= 2; g++ {
+		if err := os.MkdirAll(s.StoreDir(g, "arm", 0), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.plane().Reset(b.context(), ResetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.plane().begin(b.context(), alarmJob("h1"), s, StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.StoreDir(1, "arm", 0)); !os.IsNotExist(err) {
+		t.Errorf("generation 1 is still there: %v", err)
+	}
+	if _, err := os.Stat(s.StoreDir(2, "arm", 0)); err != nil {
+		t.Errorf("generation 2: %v", err)
+	}
+}
+
 func TestResetOfARunningJobIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
