@@ -10,6 +10,7 @@
 //	PROCD_IT_BROKERS  host:port[,host:port]: use this Kafka
 //	PROCD_IT=require  a test that cannot run fails
 //	PROCD_IT_LONG     the soaks take their full time
+//	PROCD_IT_BINARY   test this procd instead of building one
 //	PROCD_IT_RACE     the binary is built with the race detector
 //	PROCD_IT_SEED     the seed of faults and events, as a failed test prints it
 package it

@@ -12,26 +12,30 @@ import (
 )
 
 // describe is the job's group as the broker has it.
-func (j *job) describe() kadm.DescribedGroup {
-	j.t.Helper()
+func (j *job) describe() (kadm.DescribedGroup, error) {
 	ctx, cancel := context.WithTimeout(j.t.Context(), 10*time.Second)
 	defer cancel()
 	groups, err := j.kafka.Admin.DescribeGroups(ctx, j.group())
-	must(j.t, err)
-	return groups[j.group()]
+	if err != nil {
+		return kadm.DescribedGroup{}, err
+	}
+	return groups[j.group()], groups[j.group()].Err
 }
 
-// members is the number of workers in the group.
-func (j *job) members() int { return len(j.describe().Members) }
-
-// seats are the seats in the group, by what their instance ids say:
-// procd.<job>.<seat>.<worker>.
-func (j *job) seats() map[string]int {
-	seats := map[string]int{}
-	for _, m := range j.describe().Members {
-		seats[j.seat(m)]++
+// wantSeats is nil if the members of a stable group belong to that many seats.
+func (j *job) wantSeats(processes int) error {
+	group, err := j.describe()
+	if err != nil {
+		return err
 	}
-	return seats
+	seats := map[string]bool{}
+	for _, m := range group.Members {
+		seats[j.seat(m)] = true
+	}
+	if group.State != "Stable" || len(seats) != processes {
+		return fmt.Errorf("group is %s with %d processes, waiting for %d", group.State, len(seats), processes)
+	}
+	return nil
 }
 
 // seat is the seat of a member, empty if it has none.
@@ -46,21 +50,20 @@ func (j *job) seat(m kadm.DescribedGroupMember) string {
 // waitMembers waits until the workers of that many processes are the group.
 func (j *job) waitMembers(processes int) {
 	j.t.Helper()
-	eventually(j.t, time.Minute, func() error {
-		if state, n := j.describe().State, len(j.seats()); state != "Stable" || n != processes {
-			return fmt.Errorf("group is %s with %d processes, waiting for %d", state, n, processes)
-		}
-		return nil
-	})
+	j.eventually(time.Minute, func() error { return j.wantSeats(processes) })
 }
 
 // waitAssigned waits until every input partition is assigned once, and evenly
 // to that many processes.
 func (j *job) waitAssigned(processes int) {
 	j.t.Helper()
-	eventually(j.t, time.Minute, func() error {
+	j.eventually(time.Minute, func() error {
+		group, err := j.describe()
+		if err != nil {
+			return err
+		}
 		total, seats := 0, map[string]int{}
-		for _, m := range j.describe().Members {
+		for _, m := range group.Members {
 			assigned, ok := m.Assigned.AsConsumer()
 			if !ok {
 				return fmt.Errorf("member %s has no standard assignment (O9)", m.MemberID)
@@ -92,8 +95,11 @@ func (j *job) waitEveryPartition(d time.Duration) (took time.Duration) {
 	start := time.Now()
 	ends, err := j.kafka.Admin.ListEndOffsets(j.t.Context(), j.In)
 	must(j.t, err)
-	eventually(j.t, d, func() error {
-		at := j.committedAt()
+	j.eventually(d, func() error {
+		at, err := j.committedAt()
+		if err != nil {
+			return err
+		}
 		for p, end := range ends[j.In] {
 			if at[p] < end.Offset {
 				return fmt.Errorf("partition %d is at %d, not yet at %d", p, at[p], end.Offset)
@@ -106,23 +112,26 @@ func (j *job) waitEveryPartition(d time.Duration) (took time.Duration) {
 
 // committedAt are the committed offsets of the input as of now: not those that
 // are stable, so that no neighbour's open transaction delays the answer.
-func (j *job) committedAt() map[int32]int64 {
-	j.t.Helper()
+func (j *job) committedAt() (map[int32]int64, error) {
 	ctx, cancel := context.WithTimeout(j.t.Context(), 10*time.Second)
 	defer cancel()
 	offsets, err := j.kafka.Admin.FetchOffsets(ctx, j.group())
-	must(j.t, err)
+	if err != nil {
+		return nil, err
+	}
 	at := map[int32]int64{}
 	for p, o := range offsets[j.In] {
 		at[p] = o.At
 	}
-	return at
+	return at, nil
 }
 
 // assignedTo are the input partitions that a seat has.
 func (j *job) assignedTo(seat string) (partitions []int32) {
 	j.t.Helper()
-	for _, m := range j.describe().Members {
+	group, err := j.describe()
+	must(j.t, err)
+	for _, m := range group.Members {
 		assigned, ok := m.Assigned.AsConsumer()
 		if !ok || j.seat(m) != seat {
 			continue

@@ -279,22 +279,36 @@ func (f *feeder) run(ctx context.Context, j *job, g *generator, perSecond int) e
 	}
 }
 
+// eventually waits until check returns nil, and no longer than the processes
+// live: one that ended with an error will not make it come true.
+func (j *job) eventually(d time.Duration, check func() error) {
+	j.t.Helper()
+	eventually(j.t, d, func() error {
+		if err := errors.Join(j.deaths()...); err != nil {
+			return kafkatest.Permanent(err)
+		}
+		return check()
+	})
+}
+
 // waitOutput waits until the reader has seen more output than it had before
 // since was taken: the job makes progress.
 func (j *job) waitOutput(since int, d time.Duration) {
 	j.t.Helper()
-	must(j.t, j.out.Wait(within(j.t, d), func(records []*kgo.Record) bool { return len(records) > since }))
+	j.eventually(d, func() error {
+		if n := j.out.Count(); n <= since {
+			return fmt.Errorf("%d records of output, waiting for more", n)
+		}
+		return nil
+	})
 }
 
 // waitDone waits until the job has committed all of its input.
 func (j *job) waitDone(d time.Duration) {
 	j.t.Helper()
-	eventually(j.t, d, func() error {
+	j.eventually(d, func() error {
 		ctx, cancel := context.WithTimeout(j.t.Context(), 10*time.Second)
 		defer cancel()
-		if err := errors.Join(j.deaths()...); err != nil {
-			return kafkatest.Permanent(err)
-		}
 		return j.kafka.NoLag(ctx, j.group(), j.In)
 	})
 }

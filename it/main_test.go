@@ -149,8 +149,12 @@ func buildOnce() func(pkg string) (*kafkatest.Binary, error) {
 	}
 }
 
+// program is the binary of a main package.
 func program(t *testing.T, pkg string) *kafkatest.Binary {
 	t.Helper()
+	if path := os.Getenv("PROCD_IT_BINARY"); path != "" && pkg == procdProgram {
+		return kafkatest.Existing(path)
+	}
 	b, err := run.binary(pkg)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +181,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 // eventually waits until check returns nil.
 func eventually(t *testing.T, d time.Duration, check func() error) {
 	t.Helper()
-	if err := kafkatest.Until(within(t, d), 50*time.Millisecond, check); err != nil {
+	if err := kafkatest.Until(within(t, d), 20*time.Millisecond, check); err != nil {
 		t.Fatal(err)
 	}
 }

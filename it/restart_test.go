@@ -79,20 +79,22 @@ func TestRestoreLeavesOthersAlone(t *testing.T) {
 	b.Kill()
 	must(t, os.RemoveAll(lost))
 	b = j.metered(lost)
-	moved := j.committedAt()
+	moved, err := j.committedAt()
+	must(t, err)
 	gap := j.longestGap(kept, func() error {
-		if n := len(j.seats()); n != 2 {
-			return fmt.Errorf("%d processes", n)
+		if err := j.wantSeats(2); err != nil {
+			return err
 		}
 		if b.sum("procd_restored_records_total") == 0 {
 			return errors.New("nothing was restored yet")
 		}
-		for p, at := range j.committedAt() {
-			if at <= moved[p] {
-				return fmt.Errorf("partition %d stands at %d", p, at)
+		at, err := j.committedAt()
+		for p := range at {
+			if at[p] <= moved[p] {
+				return fmt.Errorf("partition %d stands at %d", p, at[p])
 			}
 		}
-		return nil
+		return err
 	})
 	t.Logf("longest gap between commits of a partition that stayed: %v", gap)
 	if gap > 3*time.Second {
@@ -111,19 +113,26 @@ func TestRestoreLeavesOthersAlone(t *testing.T) {
 func (j *job) longestGap(partitions []int32, done func() error) (longest time.Duration) {
 	j.t.Helper()
 	last, since := map[int32]int64{}, map[int32]time.Time{}
-	look := func() {
-		at, now := j.committedAt(), time.Now()
+	look := func() error {
+		at, err := j.committedAt()
+		if err != nil {
+			return err
+		}
+		now := time.Now()
 		for _, p := range partitions {
 			if at[p] > last[p] || since[p].IsZero() {
 				last[p], since[p] = at[p], now
 			}
 			longest = max(longest, now.Sub(since[p]))
 		}
+		return nil
 	}
-	eventually(j.t, time.Minute, func() error {
-		look()
+	j.eventually(time.Minute, func() error {
+		if err := look(); err != nil {
+			return err
+		}
 		return done()
 	})
-	look()
+	must(j.t, look())
 	return longest
 }

@@ -26,6 +26,9 @@ func Build(ctx context.Context, dir, pkg string) (*Binary, error) {
 	return &Binary{path: path}, nil
 }
 
+// Existing is a program that was built elsewhere.
+func Existing(path string) *Binary { return &Binary{path: path} }
+
 // Path is the file that was built.
 func (b *Binary) Path() string { return b.path }
 

@@ -58,7 +58,8 @@ func Connect(brokers ...string) (*Cluster, error) {
 // Close ends the clients.
 func (c *Cluster) Close() { c.producer.Close() }
 
-// CreateTopic makes a topic with one replica. configs may be nil.
+// CreateTopic makes a topic with one replica and returns when clients can see
+// it. configs may be nil.
 func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error {
 	values := make(map[string]*string, len(configs))
 	for key, value := range configs {
@@ -68,7 +69,17 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32
 	if err != nil {
 		return fmt.Errorf("procd/kafkatest: creating topic %s: %w", name, err)
 	}
-	return resp.Err
+	if resp.Err != nil {
+		return resp.Err
+	}
+	// The controller knows it; the broker hears of it a moment later.
+	return Until(ctx, pollEvery, func() error {
+		topics, err := c.Admin.ListTopics(ctx, name)
+		if err != nil {
+			return err
+		}
+		return topics[name].Err
+	})
 }
 
 // DeleteTopic deletes a topic and returns when it is gone from the metadata.
