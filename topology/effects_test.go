@@ -83,6 +83,9 @@ func TestOutputsKeepTheirMemory(t *testing.T) {
 		var got []string
 		for _, o := range taken {
 			got = append(got, string(o.Key)+"="+string(o.Value))
+			if cap(o.Key) != len(o.Key) || cap(o.Value) != len(o.Value) {
+				t.Fatal("appending to an output would write into another")
+			}
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("round %d: the outputs changed", round)
