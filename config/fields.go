@@ -39,8 +39,8 @@ func (r *reader) fieldName(key *yamlpos.Node, name, at string) bool {
 	switch {
 	case !identExpr.MatchString(name):
 		hint := "letters, digits and underscores; if the data says it so, choose another name here and give the data's in names:"
-		if strings.ContainsAny(name, "()=<>&|+*/. ") {
-			hint = "YAML reads a comma inside {} as the end of a value: put the expression into quotes"
+		if strings.ContainsAny(name, operatorChars) {
+			hint = commaHint
 		}
 		r.errorAt(key, at, hint, "%q cannot be the name of a field", name)
 		return false

@@ -54,7 +54,7 @@ func (f *flow) inputFields(s *section, format string) ([]row.Field, bool) {
 		return []row.Field{{Name: "value", Type: row.Of(kind)}}, true
 	}
 	if n == nil {
-		s.fail("topic", "write fields: {name: type, ...}", "format json needs the fields")
+		s.fail("fields", "write fields: {name: type, ...}", "format json needs the fields")
 		return nil, false
 	}
 	before := len(f.errs)

@@ -7,6 +7,8 @@ import (
 
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("../examples/*/*.yaml")
+	jobs, _ := filepath.Glob("testdata/jobs/*.yaml")
+	files = append(files, jobs...)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no examples: %v", err)
 	}

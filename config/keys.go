@@ -79,7 +79,7 @@ var (
 	name     = pattern("name", namePattern)
 	duration = pattern("duration", durationPattern)
 	text     = plain("text", "string")
-	flag     = plain("`true` or `false`", "boolean")
+	boolean  = plain("`true` or `false`", "boolean")
 	number   = plain("number", "integer")
 	exprText = shape{text: "expression", schema: exprSchema}
 	exprs    = shape{text: "map of expressions", schema: map[string]any{"type": "object"}}
@@ -121,13 +121,13 @@ var inputObject = &object{name: "input", doc: "The topic that the job reads.", k
 	{name: "empty", shape: enum("fail", "skip"), def: "`fail`", doc: "what a record without a value is"},
 	{name: "on-bad-record", shape: anyOf("`fail`, `skip` or [{dead-letter}](#on-bad-record)", map[string]any{"enum": []string{"fail", "skip"}}, ref(deadLetterObject)), def: "`fail`", doc: "what happens to a record that cannot be read or processed"},
 	{name: "partitioner", shape: enum("murmur2", "crc32", "fnv", "any"), def: "`murmur2`", doc: "of the topic's producer; checked. Java's is murmur2, librdkafka's crc32, sarama's fnv; `any` checks nothing"},
-	{name: "table", shape: flag, later: true},
+	{name: "table", shape: boolean, later: true},
 }}
 
 var ruleObject = &object{name: "rule", doc: "The first rule whose `when` is true is applied; if there is none nothing happens.", keys: []key{
 	{name: "when", shape: exprText, def: "always", doc: "the condition"},
 	{name: "set", shape: exprs, doc: "new values of the state; all see the old state, fields not named keep theirs"},
-	{name: "clear", shape: flag, doc: "forget the state of this key"},
+	{name: "clear", shape: boolean, doc: "forget the state of this key"},
 	{name: "emit", shape: anyOf("map of expressions, or a list of them", map[string]any{"type": "object"}, map[string]any{"type": "array"}, map[string]any{"const": "record"}), doc: "a record, or several, for the next step; sees the state after `set`. `record` is the record as it came"},
 	{name: "reject", shape: exprText, doc: "make this a bad record, with this text as the reason"},
 	{name: "to", shape: text, later: true},

@@ -9,6 +9,9 @@ import (
 
 // output reads where the records go, and ends the flow.
 func (f *flow) output(s *section) {
+	if !s.has("topic") && !s.has("stdout") && len(s.node.Entries) > len(s.found) {
+		return // its destination was reported as unknown, or as not supported yet
+	}
 	if s.has("topic") == s.has("stdout") {
 		f.errorAt(s.node, s.at, "write {topic: NAME} or {stdout: json}", "an output has a topic, or stdout")
 		return

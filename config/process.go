@@ -147,26 +147,34 @@ func (f *flow) emit(n *yamlpos.Node, at string, sc *expr.Scope, r *rule) []*emit
 	if n.Kind == yamlpos.Scalar && n.Text == "record" {
 		return []*emitted{f.wholeRecord(n, at, sc, r)}
 	}
-	if n.Kind != yamlpos.List {
-		if fields, values := f.valueMap(n, at, sc); values != nil {
-			return []*emitted{{r, fields, values}}
+	items, places := []*yamlpos.Node{n}, []string{at}
+	if n.Kind == yamlpos.List {
+		items, places = n.Items, nil
+		for i := range items {
+			places = append(places, fmt.Sprintf("%s[%d]", at, i))
 		}
-		return nil
 	}
 	var out []*emitted
-	for i, item := range n.Items {
-		if item.Kind == yamlpos.Map {
-			for _, e := range item.Entries {
-				if e.Key.Text == "to" && e.Value.Kind == yamlpos.Scalar && len(item.Entries) == 2 {
-					f.errorAt(e.Key, at, "", "\"to\" is not supported yet")
-				}
-			}
+	for i, item := range items {
+		if f.sentElsewhere(item, places[i]) {
+			continue
 		}
-		if fields, values := f.valueMap(item, fmt.Sprintf("%s[%d]", at, i), sc); values != nil {
+		if fields, values := f.valueMap(item, places[i], sc); values != nil {
 			out = append(out, &emitted{r, fields, values})
 		}
 	}
 	return out
+}
+
+// sentElsewhere reports an emit with `to`, which names a stream.
+func (f *flow) sentElsewhere(n *yamlpos.Node, at string) bool {
+	for _, e := range n.Entries {
+		if e.Key.Text == "to" {
+			f.errorAt(e.Key, join(at, "to"), "", "\"to\" is not supported yet")
+			return true
+		}
+	}
+	return false
 }
 
 // wholeRecord is `emit: record`: all the fields of the record.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,9 +38,9 @@ func (r *reader) open(src []byte) *yamlpos.Node {
 		e := &Error{File: r.file, Line: p.Pos.Line, Column: p.Pos.Column, Text: strings.TrimSpace(p.Line), Msg: p.Msg}
 		e.Hint = yamlHint(p)
 		r.errs = append(r.errs, e)
-		if p.Syntax {
-			return nil
-		}
+	}
+	if len(problems) > 0 {
+		return nil // behind what is refused the parser's tree is a guess
 	}
 	if root == nil || root.Kind == yamlpos.Scalar && root.Style == yamlpos.Absent {
 		if len(r.errs) == 0 {
@@ -71,7 +72,7 @@ func excerpt(n *yamlpos.Node) string {
 func (r *reader) section(n *yamlpos.Node, o *object, at string) *section {
 	s := &section{r: r, at: at, node: n, found: map[string]*yamlpos.Node{}}
 	if n.Kind != yamlpos.Map {
-		r.errorAt(n, at, "", "%s is a map with keys, not %s", orText(o.name), n.Kind)
+		r.errorAt(n, at, "", "a map with keys is expected here, not %s", orNothing(n))
 		return nil
 	}
 	for _, e := range n.Entries {
@@ -81,13 +82,6 @@ func (r *reader) section(n *yamlpos.Node, o *object, at string) *section {
 		if k.required && s.found[k.name] == nil {
 			r.errorPos(n.Pos(), at, excerpt(n), "", "%q is missing", k.name)
 		}
-	}
-	return s
-}
-
-func orText(s string) string {
-	if s == "" {
-		return "this"
 	}
 	return s
 }
@@ -118,8 +112,17 @@ func (r *reader) unknown(s *section, o *object, key *yamlpos.Node) {
 	if near := expr.Nearest(key.Text, all); near != "" {
 		hint = "did you mean " + near + "?"
 	}
+	if strings.ContainsAny(key.Text, operatorChars) {
+		hint = commaHint
+	}
 	r.errorAt(key, s.at, hint, "unknown key %q", key.Text)
 }
+
+// operatorChars in a key say that it is a piece of an expression.
+const (
+	operatorChars = "()=<>&|+*/\"'"
+	commaHint     = "YAML reads a comma inside {} as the end of a value: put the expression into quotes"
+)
 
 func join(at, name string) string {
 	if at == "" {
@@ -157,7 +160,9 @@ func (r *reader) text(n *yamlpos.Node, at string) (string, bool) {
 	}
 	v, i, err := r.vars.expand(n.Text)
 	if err != nil {
-		r.errorPos(n.At(i), at, n.Text, "", "%v", err)
+		// Only the variable is shown: what stands around it may be a secret.
+		variable, _, _ := strings.Cut(n.Text[i:], "}")
+		r.errorPos(n.At(i), at, variable+"}", "", "%v", err)
 		return "", false
 	}
 	return v, true
@@ -170,6 +175,9 @@ func orNothing(n *yamlpos.Node) string {
 	return n.Kind.String()
 }
 
+// laterValues are in the language, but not in procd yet.
+var laterValues = []string{"avro", "avro-registry", "debezium-json", "debezium-avro"}
+
 // choice reads one of the values of an enum.
 func (s *section) choice(name, def string, values ...string) string {
 	v, ok := s.text(name)
@@ -180,6 +188,10 @@ func (s *section) choice(name, def string, values ...string) string {
 		if v == w {
 			return v
 		}
+	}
+	if slices.Contains(laterValues, v) {
+		s.fail(name, "", "%s %q is not supported yet", name, v)
+		return def
 	}
 	hint := "there is " + strings.Join(values, ", ")
 	if near := expr.Nearest(v, values); near != "" {
@@ -244,6 +256,9 @@ func (s *section) topic(key string) string {
 
 // yamlHint guesses which of YAML's characters bit.
 func yamlHint(p *yamlpos.Problem) string {
+	if strings.HasPrefix(p.Msg, "could not find flow") {
+		return commaHint
+	}
 	keyed := regexp.MustCompile(`^\s*(?:- )?\s*([\w-]+):\s+(.+?)\s*$`).FindStringSubmatch(p.Line)
 	if keyed == nil {
 		return ""

@@ -26,9 +26,15 @@ func (f *flow) reduce(s *section) {
 	}
 	assigns, copies := f.replace(n, s.path("set"), f.scope(a, b), a)
 	place := where(s.node, s.at)
+	var required []int
+	for i := range fields {
+		if !fields[i].Optional {
+			required = append(required, a.Slots[i])
+		}
+	}
 	f.states[uid] = fields
 	f.stream = topology.ProcessPer(f.stream, uid, func() func(stateCtx, *row.Frame) {
-		r := &reducer{where: place, packer: row.NewPacker(fields, a.Slots), set: assigns, copies: copies, state: a.Slots, record: slots}
+		r := &reducer{where: place, packer: row.NewPacker(fields, a.Slots), set: assigns, copies: copies, state: a.Slots, record: slots, required: required}
 		return r.take
 	}, topology.StateAs[row.State](row.NewStateType(withoutWire(fields))))
 	f.define(fields, a.Slots)
@@ -47,6 +53,7 @@ func withoutWire(fields []row.Field) []row.Field {
 type reducer struct {
 	where         string
 	packer        *row.Packer
+	required      []int // slots of the state that are never null
 	set           []assign
 	copies        [][2]int
 	state, record []int
@@ -75,6 +82,11 @@ func (r *reducer) combine(c stateCtx, fr *row.Frame) error {
 	}
 	if err := r.packer.Unpack(c.State(), fr); err != nil {
 		return err
+	}
+	for _, slot := range r.required {
+		if s := &fr.Slots[slot]; s.Null { // added since this state was written
+			*s = row.Slot{}
+		}
 	}
 	if err := run(r.set, fr); err != nil {
 		return err

@@ -227,14 +227,14 @@ func stateAny(fields []row.Field, s row.State) any {
 	all := make([]row.Field, len(fields))
 	for i := range fields {
 		slots[i], all[i] = i, fields[i]
-		all[i].Wire = ""
+		all[i].Wire, all[i].Optional = "", true
 	}
 	fr := row.NewFrame(len(fields))
 	if err := row.NewPacker(all, slots).Unpack(s, fr); err != nil {
 		return err.Error()
 	}
 	for i := range fr.Slots {
-		if fr.Slots[i].Null && !all[i].Optional {
+		if fr.Slots[i].Null && !fields[i].Optional && fields[i].Type.Kind.Scalar() {
 			fr.Slots[i] = row.Slot{}
 		}
 	}

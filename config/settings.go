@@ -25,7 +25,7 @@ var tlsObject = &object{name: "tls", doc: "`tls: {}` is TLS with the system's ro
 	{name: "cert", shape: text, doc: "PEM file of the client's certificate"},
 	{name: "key", shape: text, doc: "PEM file of the client's key"},
 	{name: "server-name", shape: text, def: "the broker's host", doc: "the name that the broker's certificate must have"},
-	{name: "skip-verify", shape: flag, def: "`false`", doc: "accept any certificate: only for tests"},
+	{name: "skip-verify", shape: boolean, def: "`false`", doc: "accept any certificate: only for tests"},
 }}
 
 var saslObject = &object{name: "sasl", keys: []key{
@@ -40,7 +40,7 @@ var settingsObject = &object{name: "settings", doc: "The top of the file.", keys
 	{name: "client-id", shape: text, def: "`procd`", doc: "how the brokers' logs name this client"},
 	{name: "tls", shape: mapOf(tlsObject), def: "plain text"},
 	{name: "sasl", shape: mapOf(saslObject), def: "no authentication"},
-	{name: "allow-old-transactions", shape: flag, def: "`false`", doc: "accept brokers older than Kafka 4.0, where exactly-once has a hole; warns on every start"},
+	{name: "allow-old-transactions", shape: boolean, def: "`false`", doc: "accept brokers older than Kafka 4.0, where exactly-once has a hole; warns on every start"},
 	{name: "memory", shape: text, doc: "what caches and buffers may take together, such as `1GiB`"},
 	{name: "workers", shape: number, def: "one per core", doc: "goroutines that run tasks"},
 	{name: "data", shape: text, def: "`./procd-data`", doc: "the directory of local state"},

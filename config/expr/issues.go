@@ -92,7 +92,7 @@ func (s *Scope) unknown(name string) (string, string) {
 	}
 	switch name {
 	case "and", "or", "not":
-		return fmt.Sprintf("there is no %q in expressions", name), "write && for and, || for or, ! for not"
+		return fmt.Sprintf("there is no %q in expressions", name), wordHint
 	}
 	if near := Nearest(name, s.Names()); near != "" {
 		return fmt.Sprintf("unknown name %q", name), fmt.Sprintf("did you mean %s?", near)
@@ -117,6 +117,8 @@ func (s *Scope) fieldHint(name string) string {
 	}
 	return ""
 }
+
+const wordHint = "write && for and, || for or, ! for not"
 
 func mismatch(op, args string) (string, string) {
 	name := op
@@ -143,6 +145,8 @@ func syntax(msg, src string) (string, string) {
 		if m[1] == "<EOF>" {
 			text = "the expression ends too early"
 		}
+	} else if strings.HasSuffix(text, "at '<EOF>'") {
+		text = "the expression ends too early"
 	} else if rest, ok := strings.CutPrefix(text, "token recognition error at: "); ok {
 		text = "unexpected " + rest
 	} else if i := strings.Index(text, " expecting"); i > 0 {
@@ -150,6 +154,8 @@ func syntax(msg, src string) (string, string) {
 	}
 	hint := ""
 	switch {
+	case text == "unexpected and", text == "unexpected or", text == "unexpected not":
+		hint = wordHint
 	case singleEquals.MatchString(src):
 		hint = "a comparison is written =="
 	case strings.HasPrefix(text, `unexpected '"`), strings.HasPrefix(text, "unexpected ''"):

@@ -145,6 +145,9 @@ func appendRecord(dst []byte, fields []Field, slots []Slot) ([]byte, error) {
 		if s.Null && fields[i].Optional {
 			continue
 		}
+		if s.Null {
+			s = Slot{} // of a state's record: never set reads as zero
+		}
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
