@@ -23,12 +23,18 @@ import (
 	"github.com/procd/procd/topology"
 )
 
+// startOptions are what the person who starts a process allows.
+type startOptions struct {
+	resume           bool // start a job that was stopped
+	offsetsFromState bool // see [engine.Engine.OffsetsFromState]
+}
+
 // process runs a job in this process, from taking a seat to the last commit.
 type process struct {
 	plan     *topology.Plan
 	commit   time.Duration // 0: the engine's default
 	settings settings
-	options  control.StartOptions
+	options  startOptions
 	stdout   io.Writer
 	log      *slog.Logger
 
@@ -102,7 +108,7 @@ func (p *process) connect(ctx context.Context) error {
 // begin decides, or joins what was decided.
 func (p *process) begin(ctx context.Context) error {
 	err := p.persist(ctx, "reading the control topic", func() (err error) {
-		p.lease, err = p.plane.Begin(ctx, p.plan, p.seat, p.options)
+		p.lease, err = p.plane.Begin(ctx, p.plan, p.seat, control.StartOptions{Resume: p.options.resume})
 		return err
 	})
 	if err != nil {
@@ -138,22 +144,25 @@ func (p *process) persist(ctx context.Context, phase string, try func() error) e
 
 // work runs the engine.
 func (p *process) work(ctx context.Context) error {
+	opts, err := p.settings.cluster.Opts()
+	if err != nil {
+		return err
+	}
 	env, err := p.stateEnv()
 	if err != nil {
 		return err
 	}
 	p.presence = p.plane.Presence()
-	opts, err := p.settings.cluster.Opts()
-	if err != nil {
-		return err
-	}
 	p.setPhase("preparing the tasks")
 	eng, err := engine.New(ctx, engine.Config{
 		Kafka: opts, Client: p.plane.Client(), Plan: p.plan, Lease: p.lease, Seat: p.seat, State: env,
 		Workers: p.workers, Commit: p.commit, Stdout: p.stdout, Logger: p.log, Registry: p.metrics,
-		Announce: p.announce,
+		Announce: p.announce, OldTransactions: p.settings.cluster.AllowOldTransactions,
 	})
 	if err != nil {
+		return errors.Join(err, env.Close())
+	}
+	if err := p.offsetsFromState(ctx, eng); err != nil {
 		return errors.Join(err, env.Close())
 	}
 	p.setEngine(eng)
@@ -163,6 +172,19 @@ func (p *process) work(ctx context.Context) error {
 	err = eng.Run(ctx)
 	progress()
 	return errors.Join(err, env.Close())
+}
+
+// offsetsFromState takes the positions recorded with the state, if that was
+// asked for, and says what that changed.
+func (p *process) offsetsFromState(ctx context.Context, eng *engine.Engine) error {
+	if !p.options.offsetsFromState {
+		return nil
+	}
+	moved, err := eng.OffsetsFromState(ctx)
+	for _, m := range moved {
+		p.log.Warn("offset taken from the state", "topic", m.Topic, "partition", m.Partition, "from", m.From, "to", m.To)
+	}
+	return err
 }
 
 func (p *process) stateEnv() (*kstate.Env, error) {

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"github.com/spf13/cobra"
-
-	"github.com/procd/procd/internal/control"
 )
 
 // start runs a job in the foreground.
 func (a *app) start() *cobra.Command {
-	var options control.StartOptions
+	var options startOptions
 	var savepoint string
 	cmd := &cobra.Command{
 		Use:   "start" + a.fileArgument(),
@@ -39,7 +37,8 @@ for the session timeout, so that a restart moves nothing; Ctrl-C gives it up.`,
 			return p.run(cmd.Context())
 		},
 	}
-	cmd.Flags().BoolVar(&options.Resume, "resume", false, "start a job that was stopped")
+	cmd.Flags().BoolVar(&options.resume, "resume", false, "start a job that was stopped")
+	cmd.Flags().BoolVar(&options.offsetsFromState, "offsets-from-state", false, "commit the positions recorded with the state as the group's offsets, then start")
 	cmd.Flags().StringVar(&savepoint, "savepoint", "", "start from a savepoint: not in this version")
 	return cmd
 }
