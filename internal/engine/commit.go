@@ -1,16 +1,10 @@
 package engine
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/procd/procd/kstate"
 )
@@ -88,143 +82,9 @@ func (w *worker) produce(topic string, partition int32, key, value []byte) *kgo.
 	return r
 }
 
-// endResult is what became of a transaction.
-type endResult struct {
-	outcome outcome
-	cause   string // of a rebuild
-	err     error
-	dataErr error // the transaction was aborted because a record was refused
-}
-
-// endWait bounds the end of a transaction; after it the outcome is unknown (P20).
-const endWait = 5 * time.Second
-
-// end ends the open transaction. It runs aside, and its context is never
-// cancelled, since that would leave the outcome unknown (P20).
-func (w *worker) end(try kgo.TransactionEndTry) endResult {
-	type answer struct {
-		committed bool
-		err       error
-		refused   *produceError
-	}
-	answers := make(chan answer, 1)
-	ctx := kgo.PreTxnCommitFnContext(context.Background(), w.setMetadata)
-	sess, cl, txn := w.sess, w.cl, &w.txn
-	go func() {
-		var a answer
-		if try == kgo.TryCommit {
-			a.err = cl.Flush(ctx)
-			a.refused = txn.failed.Load()
-		}
-		if a.err == nil {
-			// A commit would take along what was produced and leave out
-			// what was not (T2).
-			a.committed, a.err = sess.End(ctx, try && a.refused == nil)
-		}
-		answers <- a
-	}()
-	timer := time.NewTimer(endWait)
-	defer timer.Stop()
-	select {
-	case a := <-answers:
-		return w.judge(try, a.committed, a.err, a.refused)
-	case <-timer.C:
-		return endResult{outcome: outcomeUnknown, cause: causeEndTimeout, err: fmt.Errorf("no answer to the end of a transaction within %v", endWait)}
-	}
-}
-
-// judge decides what an answer of End means (T1).
-func (w *worker) judge(try kgo.TransactionEndTry, committed bool, err error, refused *produceError) endResult {
-	switch {
-	case err != nil:
-		return endResult{outcome: outcomeUnknown, cause: endCause(err), err: err}
-	case committed:
-		return endResult{outcome: outcomeCommitted}
-	case refused != nil && dataRefused(refused.err):
-		return endResult{outcome: outcomeAborted, dataErr: fmt.Errorf("writing to %s: %w", refused.topic, refused.err)}
-	case refused != nil:
-		return endResult{outcome: outcomeUnknown, cause: causeProduce, err: fmt.Errorf("writing to %s: %w", refused.topic, refused.err)}
-	case try == kgo.TryAbort:
-		return endResult{outcome: outcomeAborted}
-	}
-	o, err := w.askOffsets()
-	return endResult{outcome: o, cause: causeUnknownCommit, err: err}
-}
-
-func endCause(err error) string {
-	if isFenced(err) {
-		return causeFenced
-	}
-	return causeUnknownCommit
-}
-
-// isFenced reports that somebody else owns the transactional id now (T8).
-func isFenced(err error) bool {
-	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.UnknownProducerID) || errors.Is(err, kerr.InvalidProducerIDMapping)
-}
-
-// dataRefused reports that a record itself was refused: no retry helps (P22).
-func dataRefused(err error) bool {
-	return errors.Is(err, kerr.InvalidTimestamp) || errors.Is(err, kerr.MessageTooLarge) ||
-		errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, kerr.InvalidRecord)
-}
-
-// askOffsets finds out whether a transaction of which nothing is known but that
-// it did not clearly commit was aborted (T1).
-func (w *worker) askOffsets() (outcome, error) {
-	before := map[topicPartition]int64{}
-	var topics []string
-	var assigned map[taskRef]struct{}
-	w.mail.read(func() { assigned = w.mail.assigned })
-	for ref, t := range w.tasks {
-		if _, ok := assigned[ref]; !ok || !t.touched {
-			continue
-		}
-		for i, in := range t.inputs {
-			if in.next != in.committed {
-				topic := t.stage.inputs[i]
-				before[topicPartition{topic, ref.partition}] = in.committed
-				topics = append(topics, topic)
-			}
-		}
-	}
-	if len(before) == 0 {
-		return outcomeAborted, nil
-	}
-	ctx, cancel := context.WithTimeout(w.p.ctx, endWait)
-	defer cancel()
-	resp, err := w.p.adm.FetchOffsetsForTopics(kadm.RequireStable(ctx), w.p.group, topics...)
-	if err != nil {
-		return outcomeUnknown, err
-	}
-	now := map[topicPartition]int64{}
-	for tp := range before {
-		if o, ok := resp.Lookup(tp.topic, tp.partition); ok {
-			if o.Err != nil {
-				return outcomeUnknown, o.Err
-			}
-			now[tp] = o.At
-		}
-	}
-	return judgeAbort(before, now), nil
-}
-
-// setMetadata puts the generation into every offset commit (P8). It changes
-// nothing else: a lower offset here would lose records (T11).
-func (w *worker) setMetadata(req *kmsg.TxnOffsetCommitRequest) error {
-	meta := strconv.Itoa(w.p.generation())
-	for i := range req.Topics {
-		for j := range req.Topics[i].Partitions {
-			req.Topics[i].Partitions[j].Metadata = &meta
-		}
-	}
-	return nil
-}
-
 // committed makes the overlays state.
 func (w *worker) committed() error {
 	now := time.Now()
-	var failed error
 	for _, t := range w.tasks {
 		if !t.touched {
 			continue
@@ -232,19 +92,11 @@ func (w *worker) committed() error {
 		t.commit()
 		t.metrics.committed(t, now)
 		w.p.noteConsumed(t)
-		for _, s := range t.run.Stores() {
-			if err := s.Tick(now); err != nil && failed == nil {
-				failed = fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err)
-			}
-		}
 	}
-	printed := w.p.print(w.txn.printed)
+	err := w.p.print(w.txn.printed)
 	w.limit.grow(maxPoll)
 	w.txn.ended()
-	if failed != nil {
-		return w.stateFailed(failed)
-	}
-	return printed
+	return err
 }
 
 func (t *task) commit() {

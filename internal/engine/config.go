@@ -37,9 +37,12 @@ type Config struct {
 	// MaxRecordBytes bounds key and value of each record written; default
 	// [DefaultMaxRecordBytes].
 	MaxRecordBytes int
-	Stdout         io.Writer
-	Logger         *slog.Logger
-	Registry       prometheus.Registerer
+	// OldTransactions says that the brokers may be older than Kafka 4.0, which
+	// the user accepted (T3).
+	OldTransactions bool
+	Stdout          io.Writer
+	Logger          *slog.Logger
+	Registry        prometheus.Registerer
 	// Announce, if set, is told the process's tasks whenever they change.
 	Announce func([]control.TaskState)
 }

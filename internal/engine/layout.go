@@ -71,6 +71,7 @@ func (l *layout) newStage(stage *topology.Stage, lease *control.Lease) (stageLay
 			return sl, fmt.Errorf("procd/engine: generation %d has no topic %s", g.Generation, topic.name)
 		}
 		sl.inputs = append(sl.inputs, topic.name)
+		sl.inputIDs = append(sl.inputIDs, ref.ID)
 		sl.starts = append(sl.starts, g.Start[topic.name])
 		sl.internal = append(sl.internal, in.Source == nil)
 		sl.partitions = max(sl.partitions, ref.Partitions)
@@ -95,7 +96,8 @@ func (l *layout) newStage(stage *topology.Stage, lease *control.Lease) (stageLay
 // its topics.
 type stageLayout struct {
 	id         string
-	inputs     []string  // by index of the input
+	inputs     []string // by index of the input
+	inputIDs   [][16]byte
 	starts     [][]int64 // by input and partition: the generation record's offsets
 	internal   []bool    // by input: whether it is a repartition topic
 	partitions int32

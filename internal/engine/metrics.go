@@ -161,16 +161,18 @@ func (tm *taskMetrics) committed(t *task, now time.Time) {
 			tm.newest[i] = time.Time{}
 		}
 	}
-	if now.Sub(tm.sized) > sizesEvery {
-		tm.sized = now
-		tm.m.sizes(t)
-	}
 }
 
 // aborted leaves out what a transaction did.
 func (tm *taskMetrics) aborted(t *task) { tm.counted = *t.run.Counters() }
 
-func (m *metrics) sizes(t *task) {
+// sizes exports the sizes of a task's stores, now and then.
+func (tm *taskMetrics) sizes(t *task, now time.Time) {
+	if now.Sub(tm.sized) < sizesEvery {
+		return
+	}
+	tm.sized = now
+	m := tm.m
 	p := strconv.Itoa(int(t.ref.partition))
 	for i, s := range t.run.Stores() {
 		uid, st := t.stage.stores[i].uid, s.Stats()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/procd/procd/kstate"
@@ -90,8 +91,22 @@ func (p *process) readPosition(ctx context.Context, ref taskRef) (*position, err
 }
 
 // bounds asks for log start and end of one partition of each topic, read
-// uncommitted (S3).
+// uncommitted (S3). Right after topics were made, not every broker knows who
+// leads them; that passes.
 func (p *process) bounds(ctx context.Context, topics []string, partition int32) ([]kstate.LogBounds, error) {
+	for attempt := 1; ; attempt++ {
+		bounds, err := p.askBounds(ctx, topics, partition)
+		if err == nil || !kerr.IsRetriable(err) || attempt == boundsAttempts {
+			return bounds, err
+		}
+		wait(ctx, 20*time.Millisecond*time.Duration(attempt))
+	}
+}
+
+// boundsAttempts is tried within four seconds.
+const boundsAttempts = 20
+
+func (p *process) askBounds(ctx context.Context, topics []string, partition int32) ([]kstate.LogBounds, error) {
 	starts, err := p.adm.ListStartOffsets(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("procd/engine: listing offsets of internal topics: %w", err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ type process struct {
 	layout *layout
 	log    *slog.Logger
 	group  string
+	// metadata of every offset commit: the generation (P8).
+	metadata string
 	// positions is the name of the positions topic.
 	positions       string
 	deleteRetention time.Duration
@@ -33,6 +36,7 @@ type process struct {
 	metrics         *metrics
 	workers         []*worker
 	opening         chan struct{} // bounds the tasks that open at once
+	openings        sync.WaitGroup
 	ctx             context.Context
 	diskLow         atomic.Bool // inputs are paused (S9)
 
@@ -61,6 +65,7 @@ func newProcess(ctx context.Context, cfg Config) (*process, error) {
 	p := &process{
 		cfg: cfg, plan: cfg.Plan, layout: l, log: cfg.Logger,
 		group:     control.Group(cfg.Lease.Job),
+		metadata:  strconv.Itoa(cfg.Lease.Generation.Generation),
 		positions: control.PositionsTopic(cfg.Lease.Job, cfg.Lease.Generation.Generation),
 		adm:       kadm.NewClient(cfg.Client),
 		opening:   make(chan struct{}, maxOpening),

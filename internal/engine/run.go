@@ -56,6 +56,7 @@ func (e *Engine) Run(parent context.Context) error {
 	}
 	workers.Wait()
 	cancel(nil)
+	p.openings.Wait()
 	others.Wait()
 	if err := context.Cause(ctx); err != context.Canceled && err != context.Cause(parent) {
 		return err

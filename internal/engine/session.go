@@ -33,7 +33,8 @@ const (
 // any, is closed.
 func (w *worker) join(ctx context.Context) error {
 	w.identity = w.p.cfg.Seat.ID()
-	id := w.p.cfg.Seat.InstanceID(w.n)
+	w.instance = w.p.cfg.Seat.InstanceID(w.n)
+	id := w.instance
 	// Fence this seat's past, so that its open transaction does not hold the
 	// offsets back for a second or more (T4).
 	if err := w.p.fence(ctx, id); err != nil {

@@ -120,22 +120,23 @@ func (w *worker) drop(ref taskRef, flush bool) {
 	for _, topic := range t.stage.inputs {
 		delete(w.byTP, topicPartition{topic, ref.partition})
 	}
-	t.close(flush, func(err error) {
-		w.log.Warn("closing the state of a task; it will be restored from its changelog", "task", w.p.taskName(ref), "err", err)
-	})
+	w.closeTask(t, flush)
 	w.p.metrics.gone(t)
 	w.p.taskGone(w.n, ref)
 }
 
-func (t *task) close(flush bool, warn func(error)) {
+func (w *worker) closeTask(t *task, flush bool) {
+	warn := func(err error) {
+		w.log.Warn("closing the state of a task; it will be restored from its changelog", "task", w.p.taskName(t.ref), "err", err)
+	}
 	t.cancel()
-	if t.opened != nil {
-		// Opening ends by its cancelled context and closes what it opened.
-		go func(result chan opened) {
+	if result := t.opened; result != nil {
+		// Opening ends by its cancelled context, or has ended already.
+		w.p.openings.Go(func() {
 			if o := <-result; o.run != nil {
 				closeStores(o.run, false, warn)
 			}
-		}(t.opened)
+		})
 		return
 	}
 	if t.run != nil {
@@ -166,11 +167,11 @@ func (w *worker) open(ctx context.Context, ref taskRef, s *start) {
 	}
 	w.tasks[ref] = t
 	w.p.taskState(w.n, ref, t.state)
-	go func(result chan<- opened) {
-		o := w.p.openTask(octx, ref, s)
-		result <- o
+	result := t.opened
+	w.p.openings.Go(func() {
+		result <- w.p.openTask(octx, ref, s)
 		w.mail.post(func() {})
-	}(t.opened)
+	})
 }
 
 // startOpened runs the tasks whose state is restored.

@@ -40,7 +40,9 @@ type worker struct {
 	rec   topology.Record // the record at hand, reused
 
 	identity string       // of the seat, when the client was built
+	instance string       // static member id and transactional id of the client
 	lastStep atomic.Int64 // unix ns of the last turn of the loop, for /livez
+	ticked   time.Time    // when the stores were ticked last
 	fenced   time.Time    // when the producer was fenced last (P4)
 }
 
@@ -151,8 +153,36 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 	if err := w.process(fetches); err != nil {
 		return w.stateFailed(err)
 	}
-	if w.txn.open && (w.limit.active() || w.txn.due(w.p.cfg.Commit, time.Now())) {
-		return w.commit()
+	now := time.Now()
+	if w.txn.open && (w.limit.active() || w.txn.due(w.p.cfg.Commit, now)) {
+		if err := w.commit(); err != nil {
+			return err
+		}
+	}
+	return w.tick(now)
+}
+
+// tickEvery is how often the stores may start to write to disk, also while
+// nothing comes in. It is below the least useful commit interval, so that
+// memory pressure is met in time.
+const tickEvery = 100 * time.Millisecond
+
+// tick lets the stores write what is committed.
+func (w *worker) tick(now time.Time) error {
+	if now.Sub(w.ticked) < tickEvery {
+		return nil
+	}
+	w.ticked = now
+	for _, t := range w.tasks {
+		if t.state != taskRunning {
+			continue
+		}
+		for _, s := range t.run.Stores() {
+			if err := s.Tick(now); err != nil {
+				return w.stateFailed(fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err))
+			}
+		}
+		t.metrics.sizes(t, now)
 	}
 	return nil
 }
