@@ -89,7 +89,7 @@ func (r *reader) job(src []byte) *JobFile {
 	}
 	f := &flow{reader: r, names: map[string]yamlpos.Pos{}, states: map[string][]row.Field{}}
 	name := f.jobName(top)
-	f.job = topology.New(name, topology.Definition(string(src)))
+	f.job = topology.New(name)
 	j := &JobFile{Name: name, job: f.job, Commit: r.commit(top)}
 	input := top.found["input"]
 	if input == nil {
@@ -112,6 +112,7 @@ func (r *reader) job(src []byte) *JobFile {
 	if n := top.found["tests"]; n != nil {
 		j.tests = r.tests(n, j, filepath.Dir(r.file))
 	}
+	f.job.With(topology.Definition(r.vars.definition(src)))
 	return j
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -29,4 +31,36 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFailingTests: a test of a job file that fails says where and how.
+func TestFailingTests(t *testing.T) {
+	j, err := Load("testdata/failing/tests.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := j.RunTests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, r := range results {
+		fmt.Fprintf(&b, "line %d: %s\n", r.Line, r.Name)
+		for _, f := range r.Failures {
+			fmt.Fprintf(&b, "  %s\n", f)
+		}
+	}
+	golden(t, "testdata/failing/tests.txt", b.String())
+}
+
+func TestTypes(t *testing.T) {
+	var b strings.Builder
+	for _, file := range []string{"testdata/jobs/stateless.yaml", "testdata/jobs/key-reduce.yaml", "testdata/jobs/process.yaml", "testdata/jobs/text.yaml"} {
+		j, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s, commit %v\n%s\n", j.Name, j.Commit, j.Types())
+	}
+	golden(t, "testdata/jobs/types.txt", b.String())
 }

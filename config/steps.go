@@ -253,12 +253,13 @@ func (f *flow) logStep(s *section) {
 			// The clock decides only about the log, never about results.
 			if now := time.Now(); now.Sub(last) >= logEvery {
 				last = now
-				text, err := msg.Text(fr)
-				if err != nil {
-					c.Fail(&stepError{place, err})
-					return
+				// Nor may an error here: which records are bad must not depend
+				// on when they were processed.
+				if text, err := msg.Text(fr); err != nil {
+					c.Logger().Warn("log step failed", "step", place, "error", err)
+				} else {
+					c.Logger().Info(strings.Clone(text), "step", place)
 				}
-				c.Logger().Info(strings.Clone(text), "step", s.at)
 			}
 			c.Emit(fr)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,10 +14,25 @@ type expander struct {
 	dir    string // relative paths of files are below the file they stand in
 	lookup func(string) (string, bool)
 	read   func(string) ([]byte, error)
+	found  *[]string // the values put in so far
 }
 
 func newExpander(dir string) expander {
-	return expander{dir: dir, lookup: os.LookupEnv, read: os.ReadFile}
+	return expander{dir: dir, lookup: os.LookupEnv, read: os.ReadFile, found: new([]string)}
+}
+
+// definition is the text that defines a job: its file, and where variables were
+// replaced a hash of their values. Two processes with other values run other
+// jobs, and values may be secret.
+func (x expander) definition(src []byte) string {
+	if len(*x.found) == 0 {
+		return string(src)
+	}
+	h := sha256.New()
+	for _, v := range *x.found {
+		fmt.Fprintf(h, "%d:%s", len(v), v)
+	}
+	return fmt.Sprintf("%s\n# values of variables: sha256 %x\n", src, h.Sum(nil))
 }
 
 // maxSecret bounds what ${file:...} reads.
@@ -47,6 +63,7 @@ func (x expander) expand(s string) (out string, at int, err error) {
 		if err != nil {
 			return "", j, err
 		}
+		*x.found = append(*x.found, v)
 		b.WriteString(v)
 		i = j + end + 1
 	}
