@@ -430,6 +430,32 @@ func TestEvictionKeepsTheBudget(t *testing.T) {
 	}
 }
 
+// A decoded value is handed out again within its transaction (see Get), so it
+// stays even where everything else is evicted.
+func TestLentValuesAreNotEvicted(t *testing.T) {
+	env := newTestEnv(t, EnvOptions{WriteBackBytes: 1})
+	log := &changelog{}
+	s := openStore(t, env, listType{}, log)
+	set(t, s, "k", list{[]int64{1}})
+	commit(t, s, log)
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	v, _ := get(t, s, "k")
+	v.Items[0] = 2
+	for i := range 100 {
+		s.BeginRecord()
+		load(t, s, fmt.Sprint("other-", i))
+	}
+	if v, _ := get(t, s, "k"); v.Items[0] != 2 {
+		t.Errorf("the same transaction got another value: %v", v)
+	}
+	if s.entries.n > 90 {
+		t.Error("nothing was evicted")
+	}
+	closeStore(t, s, true)
+}
+
 // A store that started empty answers for absent keys without the disk, also
 // once something is there.
 func TestAbsenceNeedsNoRead(t *testing.T) {
@@ -515,7 +541,8 @@ func TestUpdatesDoNotAllocate(t *testing.T) {
 func testAllocs[S any](t *testing.T, typ Type[S], v S) {
 	env := newTestEnv(t, EnvOptions{})
 	s := openStore(t, env, typ, &changelog{})
-	keys := make([][]byte, 1000)
+	// Enough for several chunks: AllocsPerRun rounds down.
+	keys := make([][]byte, 5000)
 	for i := range keys {
 		keys[i] = fmt.Appendf(nil, "key-%d", i)
 	}
