@@ -23,11 +23,20 @@ const (
 	prefixGen      = "generation/"
 	prefixRevision = "revision/"
 	prefixProcess  = "process/"
+	prefixRequest  = "request/"
+	prefixResult   = "result/"
+	prefixAttempt  = "attempt/"
+	prefixReport   = "report/"
 )
 
 func generationKey(g int) string    { return prefixGen + strconv.Itoa(g) }
 func revisionKey(g, r int) string   { return prefixRevision + strconv.Itoa(g) + "/" + strconv.Itoa(r) }
 func processKey(seat string) string { return prefixProcess + seat }
+func requestKey(id string) string   { return prefixRequest + id }
+func resultKey(id string) string    { return prefixResult + id }
+func attemptKey(id string) string   { return prefixAttempt + id }
+
+func reportKey(id, worker string) string { return prefixReport + id + "/" + worker }
 
 // TopicID is Kafka's id of a topic. A topic that was deleted and created again
 // has the same name and another id (O4).
@@ -153,11 +162,14 @@ const (
 // State is the job's run state. Run grows with every start after a stop or a
 // reset, and every request names the run it means (P6).
 type State struct {
-	State      RunState  `json:"state"`
-	Generation int       `json:"generation"`
-	Run        int       `json:"run"`
-	At         time.Time `json:"at"`
-	By         string    `json:"by"`
+	State      RunState `json:"state"`
+	Generation int      `json:"generation"`
+	Run        int      `json:"run"`
+	// Savepoint, of a job that was stopped at one, is its id: the job stands at
+	// exactly that point (P6).
+	Savepoint string    `json:"savepoint,omitempty"`
+	At        time.Time `json:"at"`
+	By        string    `json:"by"`
 }
 
 // TaskState is what a process says of one of its tasks.

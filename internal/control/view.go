@@ -14,6 +14,7 @@ type View struct {
 	revisions   map[int]Revision // of the newest generation only, by number
 	state       State
 	processes   map[string]Process
+	savepoints  ledger
 }
 
 // Current is what a job is at one moment.
@@ -27,8 +28,7 @@ type Current struct {
 }
 
 // Apply takes the next record of the topic; a nil value is a tombstone. Keys
-// that this version does not know are skipped: the requests and results of
-// savepoints decide nothing here.
+// that this version does not know are skipped.
 func (v *View) Apply(key, value []byte) error {
 	k := string(key)
 	switch {
@@ -40,6 +40,8 @@ func (v *View) Apply(key, value []byte) error {
 		return v.applyRevision(k, value)
 	case strings.HasPrefix(k, prefixProcess):
 		v.applyProcess(k, value)
+	default:
+		return v.savepoints.apply(k, value)
 	}
 	return nil
 }
@@ -161,5 +163,6 @@ func (v *View) clone() *View {
 		revisions:   maps.Clone(v.revisions),
 		state:       v.state,
 		processes:   maps.Clone(v.processes),
+		savepoints:  v.savepoints.clone(),
 	}
 }

@@ -1,0 +1,2 @@
+// Package coordinator takes savepoints of a running job.
+package coordinator
