@@ -42,7 +42,6 @@ func (t *Task) undo(m recordMark) error {
 	t.outputs, t.headers = t.outputs[:m.outputs], t.headers[:m.headers]
 	t.arena.rewind(m.arena)
 	t.counters.Out = m.out
-	t.key = nil
 	for _, s := range t.stores {
 		if err := s.Rollback(); err != nil {
 			return err
@@ -155,6 +154,5 @@ func (t *Task) recoverPanic() {
 			where, found = fmt.Sprintf("%s (%s:%d)", f.Function, f.File, f.Line), true
 		}
 	}
-	t.failure = nil
 	t.fail(fmt.Errorf("%w: %v in %s", ErrPanic, p, where))
 }

@@ -66,8 +66,8 @@ type (
 
 func TestKeyText(t *testing.T) {
 	checkKey(t, int8(-5), "-5", "int")
-	checkKey(t, int16(-5), "-5", "int")
-	checkKey(t, roomID(-5), "-5", "int")
+	checkKey(t, int16(-500), "-500", "int")
+	checkKey(t, roomID(-70_000), "-70000", "int")
 	checkKey(t, int64(-1<<63), "-9223372036854775808", "int")
 	checkKey(t, 17, "17", "int")
 	checkKey(t, uint(17), "17", "int")

@@ -192,6 +192,7 @@ func (t *Task) Process(input int, r *Record) error { return t.process(input, r, 
 // transaction fail (P22), instead of processing it. Errors are as for Process.
 func (t *Task) Reject(input int, r *Record, err error) error { return t.process(input, r, err) }
 
+// process runs a record, or only judges it if the verdict is known.
 func (t *Task) process(input int, r *Record, verdict error) error {
 	in := &t.inputs[input]
 	t.counters.In++

@@ -103,6 +103,93 @@ func checkDeadLetter(t *testing.T, d *topology.Driver, policy topology.Policy, v
 	}
 }
 
+// After Fail a step's further words change nothing, and nobody hears them.
+func TestFailIsFinal(t *testing.T) {
+	job := topology.New("final")
+	in := topology.From(job, "in", codec.String(), topology.OnBadRecord(topology.Skip))
+	heard := 0
+	words := topology.Process(in, "step", func(c topology.Ctx[string, string], v string) {
+		c.Set("before")
+		c.Fail(errors.New("first"))
+		c.Fail(errors.New("second"))
+		c.Emit(v)
+		if c.Clear(); c.State() != "before" {
+			t.Error("Clear took effect")
+		}
+		if c.Set("after"); c.State() != "before" {
+			t.Error("Set took effect")
+		}
+		panic("third")
+	})
+	topology.To(topology.Map(words, func(v string) string { heard++; return v }), "out", codec.String())
+	sums := topology.ReducePer(in, "sum", func() func(a, b string) (string, error) {
+		return func(a, b string) (string, error) { return a + b, nil }
+	})
+	topology.To(topology.Map(sums, func(v string) string { heard++; return v }), "sums", codec.String())
+	d := newDriver(t, job)
+	send(t, d, "in", "k", "x")
+	if r := d.Rejected(); len(r) != 1 || r[0].Err.Error() != "first" || heard != 0 {
+		t.Errorf("rejected %v, heard %d times", r, heard)
+	}
+}
+
+// A Reduce that fails hands nothing on, and keeps what it had.
+func TestReduceFails(t *testing.T) {
+	job := topology.New("reduce")
+	in := topology.From(job, "in", codec.String(), topology.OnBadRecord(topology.Skip))
+	heard := []string{}
+	sums := topology.ReducePer(in, "sum", func() func(a, b string) (string, error) {
+		return func(a, b string) (string, error) {
+			if b == "bad" {
+				return "wrong", errors.New("bad")
+			}
+			return a + b, nil
+		}
+	})
+	topology.To(topology.Map(sums, func(v string) string { heard = append(heard, v); return v }), "out", codec.String())
+	d := newDriver(t, job, topology.MaxRecordBytes(120))
+	for _, v := range []string{"a", "bad", "b", strings.Repeat("x", 60), "c"} {
+		send(t, d, "in", "k", v)
+	}
+	want(t, "heard", heard, "a", "ab", "abc")
+	want(t, "out", values(d, "out"), "a", "ab", "abc")
+}
+
+// What is too large even as a dead letter stops the job.
+func TestDeadLetterTooLarge(t *testing.T) {
+	d := newDriver(t, stepJob(topology.OnBadRecord(topology.DeadLetter("dead"))), topology.MaxRecordBytes(1000))
+	err := d.Send("in", []byte("k"), []byte("fail "+strings.Repeat("x", 2000)), -1)
+	if !errors.As(err, new(*topology.BadRecord)) || !strings.Contains(err.Error(), "cannot become a dead letter") || !errors.Is(err, topology.ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+	if len(d.Outputs("dead")) != 0 {
+		t.Errorf("dead letters %v", d.Outputs("dead"))
+	}
+}
+
+// brokenType panics inside the store.
+type brokenType struct{ kstate.Type[string] }
+
+func (brokenType) Copy(_, _ *string) bool { return false }
+
+func (brokenType) Append(dst []byte, v *string) ([]byte, error) { panic("broken " + *v) }
+
+// Where the store itself panics nothing is known of the state: going on would
+// be guessing.
+func TestPanicOfTheStoreGoesOn(t *testing.T) {
+	job := topology.New("broken")
+	in := topology.From(job, "in", codec.String(), topology.OnBadRecord(topology.Skip))
+	topology.Process(in, "step", obey, topology.StateAs[string](brokenType{codec.State[string]()}))
+	d := newDriver(t, job)
+	defer func() {
+		if p := recover(); p != "broken a" {
+			t.Errorf("recovered %v", p)
+		}
+	}()
+	_ = d.Send("in", []byte("k"), []byte("set:a"), -1)
+	t.Error("the panic was swallowed")
+}
+
 // In a transaction of several records only the bad one is undone.
 func TestBadRecordAmongOthers(t *testing.T) {
 	d := newDriver(t, stepJob(topology.OnBadRecord(topology.Skip)), topology.ManualCommit())
