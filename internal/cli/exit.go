@@ -57,6 +57,7 @@ var codes = []struct {
 	{as[*control.Refused], Refused},
 	{as[*engine.OffsetsError], Refused},
 	{as[*engine.PartitionError], Refused},
+	{as[*engine.RangeError], Refused},
 	{as[*topology.Refused], Refused},
 	{is(control.ErrSuperseded, control.ErrNewerFormat, seat.ErrNewerFormat, kstate.ErrNewerFormat, cluster.ErrOldTransactions), Refused},
 	{is(control.ErrNoJob, control.ErrTopicMissing, cluster.ErrUnreachable), NotFound},

@@ -59,6 +59,28 @@ func (e *PartitionError) Unwrap() error { return e.Err }
 // Hint says how to go on.
 func (e *PartitionError) Hint() string { return e.Advice }
 
+// RangeError says that an input does not hold the record that comes next (O1).
+type RangeError struct {
+	Topic     string
+	Partition int32
+	Position  int64 // the next record
+	Start     int64 // of the log
+	End       int64
+}
+
+func (e *RangeError) Error() string {
+	where := fmt.Sprintf("topic %s partition %d: the next record is at offset %d", e.Topic, e.Partition, e.Position)
+	if e.Position < e.Start {
+		return fmt.Sprintf("%s, but the topic begins at %d: %d records were deleted before they were read", where, e.Start, e.Start-e.Position)
+	}
+	return fmt.Sprintf("%s, but the topic ends at %d: the broker lost records that the state has seen", where, e.End)
+}
+
+// Hint says how to go on.
+func (e *RangeError) Hint() string {
+	return "begin anew with `procd reset`, or give the topic a longer retention next time"
+}
+
 // isLocal reports an error of this machine: its disk is full, or a directory
 // may not be written.
 func isLocal(err error) bool {

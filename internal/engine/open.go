@@ -41,6 +41,9 @@ func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
 			return opened{err: err}
 		}
 	}
+	if err := p.checkRange(ctx, ref, s); err != nil {
+		return opened{err: err}
+	}
 	run, err := p.plan.NewTask(ref.stage, p.taskEnv(ref))
 	if err != nil {
 		return opened{err: err}
@@ -54,6 +57,22 @@ func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
 		run.SetProgress(topology.Progress{Frontiers: pos.Frontiers, Watermarks: pos.Watermarks})
 	}
 	return opened{run: run, logs: logs}
+}
+
+// checkRange checks that the task's inputs still hold what comes next (O1): a
+// client would resume silently at the log's start.
+func (p *process) checkRange(ctx context.Context, ref taskRef, s *start) error {
+	stage := &p.layout.stages[ref.stage]
+	bounds, err := p.bounds(ctx, stage.inputs, ref.partition)
+	if err != nil {
+		return err
+	}
+	for i, b := range bounds {
+		if next := s.next[i]; next < b.Start || next > b.End {
+			return &RangeError{Topic: stage.inputs[i], Partition: ref.partition, Position: next, Start: b.Start, End: b.End}
+		}
+	}
+	return nil
 }
 
 // positionsWindow is how far before the end of the positions topic the search

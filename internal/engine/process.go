@@ -184,10 +184,11 @@ func (p *process) tasks() []control.TaskState {
 func (p *process) final(err error) bool {
 	var offsets *OffsetsError
 	var partition *PartitionError
+	var outside *RangeError
 	var refused *control.Refused
 	var key *topology.Refused
 	var bad *topology.BadRecord
-	return errors.As(err, &offsets) || errors.As(err, &partition) || errors.As(err, &refused) || errors.As(err, &key) || errors.As(err, &bad) ||
+	return errors.As(err, &offsets) || errors.As(err, &partition) || errors.As(err, &outside) || errors.As(err, &refused) || errors.As(err, &key) || errors.As(err, &bad) ||
 		errors.Is(err, control.ErrStopped) || errors.Is(err, control.ErrSuperseded) || errors.Is(err, control.ErrNewerFormat) ||
 		errors.Is(err, kstate.ErrNewerFormat) || isLocal(err)
 }

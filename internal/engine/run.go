@@ -78,6 +78,16 @@ func (e *Engine) LastStep() time.Time {
 	return oldest
 }
 
+// Assigned reports whether the group has told every worker its tasks, be it
+// none. Before that, and while a worker joins again, Tasks may be short.
+func (e *Engine) Assigned() bool {
+	all := true
+	for _, w := range e.p.workers {
+		w.mail.read(func() { all = all && w.mail.assigned != nil })
+	}
+	return all
+}
+
 // Tasks lists the tasks of this process, sorted by stage and partition.
 func (e *Engine) Tasks() []control.TaskState { return e.p.tasks() }
 

@@ -110,6 +110,7 @@ const (
 	causeProtocol       = "group-protocol"
 	causeOpen           = "open"
 	causeCorrupt        = "corrupt-state"
+	causeRange          = "offset-out-of-range"
 
 	// Causes of aborts.
 	causeRevoked = "rebalance"
@@ -234,7 +235,7 @@ func (w *worker) fetchError(fetches kgo.Fetches) error {
 		case errors.As(err, &lost):
 			found = &PartitionError{Topic: topic, Partition: partition, Err: err, Advice: "records that the state has seen were lost by the broker; go back to a savepoint, or begin anew with `procd reset`"}
 		case errors.Is(err, kerr.OffsetOutOfRange):
-			found = &PartitionError{Topic: topic, Partition: partition, Err: err, Advice: "the position recorded with the state is outside of the topic; begin anew with `procd reset`"}
+			found = &rebuildError{causeRange, fmt.Errorf("topic %s partition %d: %w", topic, partition, err)} // opening again says what is lost
 		case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
 			found = w.p.topicGone(topic, err)
 		case errors.Is(err, kgo.ErrClientClosed):
