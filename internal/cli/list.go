@@ -38,7 +38,7 @@ func (a *app) printJobs(jobs []control.Summary) error {
 		t := newTable(w)
 		t.row("JOB", "STATE", "GENERATION", "REVISION", "RUN", "MEMBERS", "LAG")
 		for _, j := range jobs {
-			t.row(j.Job, j.State, j.Generation, j.Revision, j.Run, j.Members, j.Lag)
+			t.row(j.Job, orDash(string(j.State)), j.Generation, j.Revision, j.Run, j.Members, j.Lag)
 		}
 		t.end()
 		for _, j := range jobs {

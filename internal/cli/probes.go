@@ -55,14 +55,17 @@ func (p *process) live() error {
 	return nil
 }
 
-// ready answers /readyz: what does not run yet. A process without tasks is
-// ready; the others have them all.
+// ready answers /readyz: what does not run yet. A process that was given no
+// task is ready: the others have them all.
 func (p *process) ready() []string {
 	phase, e := p.state()
 	if e == nil {
 		return []string{phase}
 	}
 	var missing []string
+	if !e.Assigned() {
+		missing = append(missing, "joining the group")
+	}
 	for _, t := range e.Tasks() {
 		if t.State != taskRunning {
 			missing = append(missing, describe(t))

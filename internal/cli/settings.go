@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/procd/procd/config"
@@ -25,23 +26,29 @@ type settings struct {
 
 const defaultData = "procd-data"
 
-// settings resolves what the user said.
+// settings resolves what the command line says.
 func (a *app) settings() (settings, error) {
+	return resolve(a.flags, a.flags.brokerList(), a.log)
+}
+
+// resolve is what counts: flags, else the settings file, else defaults. brokers
+// may be nil.
+func resolve(f flags, brokers []string, log *slog.Logger) (settings, error) {
 	file := &config.Settings{}
-	if a.flags.config != "" {
+	if f.config != "" {
 		var err error
-		if file, err = config.LoadSettings(a.flags.config); err != nil {
+		if file, err = config.LoadSettings(f.config); err != nil {
 			return settings{}, err
 		}
 	}
 	s := settings{cluster: file.Cluster, memory: file.Memory, workers: file.Workers}
-	if err := a.commandConfig(&s); err != nil {
+	if err := s.connectAs(f.commandConfig, log); err != nil {
 		return s, err
 	}
-	if brokers := a.flags.brokerList(); brokers != nil {
+	if brokers != nil {
 		s.cluster.Brokers = brokers
 	}
-	s.admin = first(a.flags.admin, file.Admin, admin.DefaultAddr)
+	s.admin = first(f.admin, file.Admin, admin.DefaultAddr)
 	if s.memory == 0 {
 		s.memory = defaultMemory
 	}
@@ -50,24 +57,24 @@ func (a *app) settings() (settings, error) {
 	}
 	s.budget = divide(s.memory)
 	var err error
-	if s.data, err = filepath.Abs(first(a.flags.data, file.Data, defaultData)); err != nil {
+	if s.data, err = filepath.Abs(first(f.data, file.Data, defaultData)); err != nil {
 		return s, fmt.Errorf("data directory: %w", err)
 	}
 	return s, nil
 }
 
-// commandConfig takes the connection from a client.properties, all of it: half
-// of one file and half of another would be neither.
-func (a *app) commandConfig(s *settings) error {
-	if a.flags.commandConfig == "" {
+// connectAs takes the connection from a client.properties, all of it: half of
+// one file and half of another would be neither. An empty path changes nothing.
+func (s *settings) connectAs(properties string, log *slog.Logger) error {
+	if properties == "" {
 		return nil
 	}
-	c, warnings, err := cluster.FromProperties(a.flags.commandConfig)
+	c, warnings, err := cluster.FromProperties(properties)
 	if err != nil {
 		return err
 	}
 	for _, w := range warnings {
-		a.log.Warn(w)
+		log.Warn(w)
 	}
 	if len(c.Brokers) == 0 {
 		c.Brokers = s.cluster.Brokers

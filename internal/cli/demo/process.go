@@ -15,10 +15,11 @@ import (
 
 // child is a process of the story.
 type child struct {
-	name string
-	cmd  *exec.Cmd
-	log  *os.File
-	done chan struct{} // closed when it was reaped
+	name  string
+	cmd   *exec.Cmd
+	admin string // address of its metrics; "": it has none
+	log   *os.File
+	done  chan struct{} // closed when it was reaped
 }
 
 // spawn starts procd with the given arguments; what it logs goes to a file in

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -72,7 +73,7 @@ func (s *story) killed(ctx context.Context) error {
 	b := s.alive[1]
 	b.kill()
 	s.alive = s.alive[:1]
-	s.say("kill -9 %d: process b is gone, in the middle of a transaction", b.cmd.Process.Pid)
+	s.say("kill -9 %d: process b is gone, without a word", b.cmd.Process.Pid)
 	if err := pause(ctx, actTime/3); err != nil {
 		return err
 	}
@@ -92,11 +93,16 @@ func (s *story) killed(ctx context.Context) error {
 
 // procd starts a process of the job. One with the same name has the same disk.
 func (s *story) procd(name string) (*child, error) {
-	c, err := spawn(s.Executable, s.dir, name, "start", s.jobFile(),
-		"--brokers", s.broker.addr, "--data", s.dir+"/"+name, "--admin", "127.0.0.1:0")
+	admin, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
+	c, err := spawn(s.Executable, s.dir, name, "start", s.jobFile(),
+		"--brokers", s.broker.addr, "--data", filepath.Join(s.dir, name), "--admin", admin)
+	if err != nil {
+		return nil, err
+	}
+	c.admin = admin
 	if err := c.start(); err != nil {
 		return nil, err
 	}
@@ -124,33 +130,19 @@ func (s *story) shared(processes int) func(context.Context) (bool, error) {
 }
 
 // running counts the tasks that run, by process.
-func (s *story) running(ctx context.Context) (tasks map[int]int, all int, err error) {
-	status, err := s.plane.Status(ctx)
-	if err != nil {
-		return nil, 0, fmt.Errorf("ask for the job's status: %w", err)
-	}
-	tasks = map[int]int{}
-	for _, p := range status.Processes {
-		if !s.isAlive(p.PID) {
-			continue
+func (s *story) running(ctx context.Context) (tasks map[*child]int, all int, err error) {
+	tasks = map[*child]int{}
+	for _, c := range s.alive {
+		n, err := runningTasks(ctx, c.admin)
+		if err != nil {
+			return nil, 0, fmt.Errorf("ask process %s: %w", c.name, err)
 		}
-		for _, t := range p.Tasks {
-			if t.State == "running" {
-				tasks[p.PID]++
-				all++
-			}
+		if n > 0 {
+			tasks[c] = n
 		}
+		all += n
 	}
 	return tasks, all, nil
-}
-
-func (s *story) isAlive(pid int) bool {
-	for _, c := range s.alive {
-		if c.cmd.Process.Pid == pid {
-			return true
-		}
-	}
-	return false
 }
 
 // shares is "a runs 2 tasks, b runs 2 tasks".
@@ -161,7 +153,7 @@ func (s *story) shares(ctx context.Context) string {
 	}
 	var parts []string
 	for _, c := range s.alive {
-		parts = append(parts, fmt.Sprintf("%s (pid %d) runs %d of %d tasks", c.name, c.cmd.Process.Pid, running[c.cmd.Process.Pid], partitions))
+		parts = append(parts, fmt.Sprintf("%s (pid %d) runs %d of %d tasks", c.name, c.cmd.Process.Pid, running[c], partitions))
 	}
 	return strings.Join(parts, ", ")
 }
