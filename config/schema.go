@@ -12,11 +12,6 @@ func anchor(heading string) string { return strings.ReplaceAll(heading, " ", "-"
 // Schema is the JSON Schema (draft 7) of the job file, for editors.
 func Schema() []byte { return schemaOf("procd job file", jobObject, jobObjects) }
 
-// SettingsSchema is the JSON Schema (draft 7) of the settings file.
-func SettingsSchema() []byte {
-	return schemaOf("procd settings", settingsObject, settingsObjects)
-}
-
 func schemaOf(title string, top *object, all []*object) []byte {
 	definitions := map[string]any{}
 	for _, o := range all {

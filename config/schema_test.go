@@ -35,7 +35,7 @@ func TestSchemaKnowsEachKey(t *testing.T) {
 	for name, c := range map[string]struct {
 		schema  []byte
 		objects []*object
-	}{"job": {Schema(), jobObjects}, "settings": {SettingsSchema(), settingsObjects}} {
+	}{"job": {Schema(), jobObjects}, "settings": {schemaOf("settings", settingsObject, settingsObjects), settingsObjects}} {
 		var s struct {
 			Schema      string `json:"$schema"`
 			Definitions map[string]struct {

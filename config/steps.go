@@ -16,6 +16,12 @@ var kinds = map[string][]string{
 	"process": {"state", "rules"}, "reduce": {"set"},
 }
 
+// compilers read a step of each kind.
+var compilers = map[string]func(*flow, *section){
+	"filter": (*flow).filter, "map": (*flow).mapStep, "set": (*flow).setStep, "drop": (*flow).drop, "flatmap": (*flow).flatMap,
+	"log": (*flow).logStep, "key": (*flow).keyStep, "process": (*flow).process, "reduce": (*flow).reduce,
+}
+
 // steps reads the list of steps.
 func (f *flow) steps(n *yamlpos.Node) {
 	if n.Kind != yamlpos.List {
@@ -30,25 +36,8 @@ func (f *flow) steps(n *yamlpos.Node) {
 		}
 		before := len(f.errs)
 		kind := f.kind(s)
-		switch kind {
-		case "filter":
-			f.filter(s)
-		case "map":
-			f.mapStep(s)
-		case "set":
-			f.setStep(s)
-		case "drop":
-			f.drop(s)
-		case "flatmap":
-			f.flatMap(s)
-		case "log":
-			f.logStep(s)
-		case "key":
-			f.keyStep(s)
-		case "process":
-			f.process(s)
-		case "reduce":
-			f.reduce(s)
+		if compile := compilers[kind]; compile != nil {
+			compile(f, s)
 		}
 		f.unsure = f.unsure || len(f.errs) > before && kind != "filter" && kind != "log"
 		f.note(strings.TrimSpace(s.at + " " + kind))

@@ -143,7 +143,11 @@ func plain(l []row.Slot) any {
 func describe(all []row.Field, f *row.Frame) string {
 	var b []byte
 	for i := range all {
-		b = fmt.Appendf(b, "%s=%s ", all[i].Name, row.AppendValue(nil, all[i].Type, &f.Slots[i]))
+		v, err := row.NewEncoder(all[i:i+1], []int{i}).Append(nil, f)
+		if err != nil {
+			v = []byte(err.Error())
+		}
+		b = append(append(b, v...), ' ')
 	}
 	return string(b)
 }

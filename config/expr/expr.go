@@ -53,10 +53,7 @@ func (e *Expr) Text(f *row.Frame) (string, error) {
 // Eval stores the expression's value, which may be null, in dst. Strings in it
 // are valid as long as the record is.
 func (e *Expr) Eval(f *row.Frame, dst *row.Slot) error {
-	if err := e.node.store(f, dst); err != nil {
-		return err
-	}
-	return nil
+	return e.node.store(f, dst)
 }
 
 // Evaluator stores what an expression evaluates to as a field of type t, which

@@ -178,15 +178,3 @@ func AppendText(dst []byte, k Kind, s *Slot) ([]byte, error) {
 	}
 	return dst, fmt.Errorf("%w: a %s is no key", ErrMismatch, k)
 }
-
-// AppendValue appends one value as JSON, for messages.
-func AppendValue(dst []byte, t *Type, s *Slot) []byte {
-	if s.Null {
-		return append(dst, "null"...)
-	}
-	out, err := appendJSON(dst, t, s)
-	if err != nil {
-		return fmt.Appendf(dst, "(%v)", err)
-	}
-	return out
-}

@@ -15,7 +15,7 @@ import (
 
 // Limits on what is read, so that a hostile file costs neither time nor stack.
 const (
-	maxBytes = 1 << 20
+	maxBytes = 256 << 10
 	maxDepth = 64
 )
 
