@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -98,7 +99,7 @@ func (b *beginning) run(ctx context.Context) (*Lease, error) {
 		case verdict.Action == Wait:
 			err = b.wait(ctx, verdict)
 		default:
-			err = b.plane.decide(ctx, b.tryDecide)
+			err = b.plane.decide(ctx, b.tryDecide, b.settled)
 		}
 		if err != nil {
 			return nil, err
@@ -126,6 +127,11 @@ func (b *beginning) facts(group members) Facts {
 	return Facts{Definition: b.definition, Resume: b.options.Resume, Live: others, Waited: waited}
 }
 
+// settled says that the topic, as far as it was read, leaves nothing to write.
+func (b *beginning) settled() bool {
+	return !Decide(b.plane.tail.View(), b.facts(members{})).writes()
+}
+
 // wait sleeps until it is worth looking again.
 func (b *beginning) wait(ctx context.Context, verdict Verdict) error {
 	if b.waiting.IsZero() {
@@ -133,7 +139,7 @@ func (b *beginning) wait(ctx context.Context, verdict Verdict) error {
 		b.plane.settings.Logger.Info("waiting for "+verdict.Reason+" to leave or to expire",
 			"at most", b.plane.settings.SessionTimeout+expiryMargin)
 	}
-	return b.plane.pause(ctx, groupPoll)
+	return b.plane.pause(ctx, groupPoll, b.settled)
 }
 
 // tryDecide takes the decision as the one decider, or finds that there is none
@@ -147,7 +153,7 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	p := b.plane
 	// In a later attempt, whoever fenced the one before may have written what
 	// there is to join: do not fence him for nothing.
-	if !Decide(p.tail.View(), b.facts(members{})).writes() {
+	if b.settled() {
 		return nil
 	}
 	before, err := p.generationTopics(ctx)
@@ -174,7 +180,11 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	o := origin{startID: b.startID, by: p.settings.By, at: p.settings.Now().UTC()}
 	var begun Generation
 	if verdict.Action == Create {
-		if begun, err = b.create(ctx, verdict, before, o); err != nil {
+		begun, err = b.create(ctx, verdict, before, o)
+		if errors.Is(err, errConflict) {
+			return d.conflict(ctx, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -270,6 +270,20 @@ func TestP1PartialFailuresAreFailures(t *testing.T) {
 	}
 }
 
+// On a cluster that nobody has used yet, coordinators are missing for a while.
+func TestBeginWaitsForTheGroupsCoordinator(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const answers = 10
+	missing := b.cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.FindCoordinator}, Group: Group(testJob), Err: kerr.CoordinatorNotAvailable, Count: answers,
+	})
+	b.mustBegin(alarmJob("h1"), StartOptions{})
+	if missing.Hits() != answers {
+		t.Errorf("asked %d times", missing.Hits())
+	}
+}
+
 func TestO2StartOffsets(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -22,6 +22,14 @@ type decider struct {
 	cl    *kgo.Client
 }
 
+// deciderPause is the longest first pause of a decider that was fenced: about
+// as long as a decision takes.
+const deciderPause = 500 * time.Millisecond
+
+// maxRounds bounds how often a decision is tried after another decider or an
+// unknown outcome came between.
+const maxRounds = 8
+
 // errUndecided says that a decision was not, or perhaps not, written: read
 // back and decide again (P1).
 var errUndecided = errors.New("procd/control: outcome of the decision is unknown")
@@ -79,6 +87,20 @@ func (d *decider) commit(ctx context.Context, entries []entry) error {
 	return nil
 }
 
+// conflict says what it means that a topic was there already: either its maker
+// was fenced by this decider, or this decider by its maker. Only the former
+// may go on at once. It ends the decider's turn.
+func (d *decider) conflict(ctx context.Context, cause error) error {
+	id, epoch, err := d.cl.ProducerID(ctx)
+	if err == nil {
+		err = d.plane.initProducer(ctx, ControlID(d.plane.settings.Job), id, epoch)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", cause, undecided(err))
+	}
+	return cause
+}
+
 // undecided marks an error of the decider as one to read back after, and names
 // it where another decider is the cause. Only what no repetition can change
 // stays as it is.
@@ -93,19 +115,15 @@ func undecided(err error) error {
 	return fmt.Errorf("%w: %w", errUndecided, err)
 }
 
-// maxRounds bounds how often a decision is tried after another decider or an
-// unknown outcome came between.
-const maxRounds = 8
-
 // decide runs one attempt at a decision until it is known to have been made,
 // or not to be needed. Each attempt begins by becoming decider, which settles
 // what the one before left open: a plain reader would have to wait for that
 // transaction's timeout.
 //
-// Two deciders that fence each other at once would do so for ever. Whoever was
-// fenced lets the other one finish: the pauses grow and differ, and a record
-// in the topic ends them.
-func (p *Plane) decide(ctx context.Context, attempt func(context.Context) error) error {
+// Deciders that fence each other at once would do so for ever. Whoever was
+// fenced lets the other one finish: the pauses grow and differ, and end early
+// only if settled says that the View holds what this decision was about.
+func (p *Plane) decide(ctx context.Context, attempt func(context.Context) error, settled func() bool) error {
 	for n := 1; ; n++ {
 		err := attempt(ctx)
 		if !errors.Is(err, errUndecided) && !errors.Is(err, errConflict) {
@@ -115,21 +133,32 @@ func (p *Plane) decide(ctx context.Context, attempt func(context.Context) error)
 			return fmt.Errorf("%w (tried %d times)", err, n)
 		}
 		p.settings.Logger.Debug("deciding again", "cause", err)
-		longest := 200 * time.Millisecond << min(n, 4)
-		if err := p.pause(ctx, longest/2+mathrand.N(longest/2)); err != nil {
+		if !errors.Is(err, errUndecided) {
+			continue
+		}
+		longest := deciderPause << min(n-1, 3)
+		if err := p.pause(ctx, longest/2+mathrand.N(longest/2), settled); err != nil {
 			return err
 		}
 	}
 }
 
-// pause waits until the topic changes or d is over.
-func (p *Plane) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-p.tail.Changed():
-		return p.tail.Err()
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// pause waits until d is over or the topic says something that settles what
+// the caller waits for.
+func (p *Plane) pause(ctx context.Context, d time.Duration, settled func() bool) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
+		changed := p.tail.Changed()
+		if err := p.tail.Err(); err != nil || settled() {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-over.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func (p *Plane) fence(ctx context.Context) error {
 // fenceOne retries while the broker is still aborting what was open.
 func (p *Plane) fenceOne(ctx context.Context, id string) error {
 	for {
-		err := p.initProducer(ctx, id)
+		err := p.initProducer(ctx, id, -1, -1)
 		if err == nil {
 			return nil
 		}
@@ -62,11 +62,13 @@ func (p *Plane) fenceOne(ctx context.Context, id string) error {
 	}
 }
 
-func (p *Plane) initProducer(ctx context.Context, id string) error {
+// initProducer gives a transactional id a new epoch. With the id and epoch of a
+// producer it does so only if that one is still the newest.
+func (p *Plane) initProducer(ctx context.Context, id string, producerID int64, epoch int16) error {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID = &id
 	req.TransactionTimeoutMillis = int32(deciderTimeout.Milliseconds())
-	req.ProducerID, req.ProducerEpoch = -1, -1
+	req.ProducerID, req.ProducerEpoch = producerID, epoch
 	resp, err := req.RequestWith(ctx, p.cl)
 	if err != nil {
 		return err

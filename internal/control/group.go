@@ -17,25 +17,30 @@ type members struct {
 }
 
 // members describes the group; a group that does not exist has no members.
-func (p *Plane) members(ctx context.Context) (members, error) {
+func (p *Plane) members(ctx context.Context) (m members, err error) {
+	err = retry(ctx, func() error {
+		m, err = p.describe(ctx)
+		return err
+	})
+	if err != nil {
+		return members{}, fmt.Errorf("procd/control: describe group %s: %w", Group(p.settings.Job), err)
+	}
+	return m, nil
+}
+
+func (p *Plane) describe(ctx context.Context) (members, error) {
 	name := Group(p.settings.Job)
 	groups, err := p.adm.DescribeGroups(ctx, name)
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		return members{}, nil
-	}
-	if err != nil {
-		return members{}, fmt.Errorf("procd/control: describe group %s: %w", name, err)
-	}
 	g, ok := groups[name]
 	switch {
-	case !ok:
-		return members{}, fmt.Errorf("procd/control: describe group %s: the broker did not answer for it", name)
-	case errors.Is(g.Err, kerr.GroupIDNotFound):
+	case errors.Is(err, kerr.GroupIDNotFound), errors.Is(g.Err, kerr.GroupIDNotFound):
 		return members{}, nil
-	case g.Err != nil:
-		return members{}, fmt.Errorf("procd/control: describe group %s: %w", name, g.Err)
+	case err != nil:
+		return members{}, err
+	case !ok:
+		return members{}, errors.New("the broker did not answer for it")
 	}
-	return members{protocol: g.Protocol, all: g.Members}, nil
+	return members{protocol: g.Protocol, all: g.Members}, g.Err
 }
 
 // split tells the members on a seat from all others. Both are named by their

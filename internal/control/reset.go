@@ -51,7 +51,7 @@ func (p *Plane) Reset(ctx context.Context, o ResetOptions) (ResetResult, error) 
 	err := p.decide(ctx, func(ctx context.Context) (err error) {
 		result, err = p.tryReset(ctx, o)
 		return err
-	})
+	}, func() bool { return false })
 	return result, err
 }
 

@@ -40,7 +40,10 @@ func (p *Plane) Stop(ctx context.Context) (StopResult, error) {
 		Generation: asked.Generation.Generation, Run: asked.State.Run,
 		Already: asked.State.State != Running,
 	}
-	err := p.decide(ctx, func(ctx context.Context) error { return p.tryStop(ctx, asked.State) })
+	err := p.decide(ctx,
+		func(ctx context.Context) error { return p.tryStop(ctx, asked.State) },
+		func() bool { return p.tail.View().State() != asked.State },
+	)
 	if err != nil {
 		return result, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/procd/procd/internal/seat"
 )
@@ -194,6 +195,7 @@ func TestResetOfARunningJobIsRefused(t *testing.T) {
 	b := newBench(t)
 	l := b.mustBegin(alarmJob("h1"), StartOptions{})
 	b.member("procd.alarm.aaaaaaaaaa.0", l.Protocol())
+	running := b.transaction("procd.alarm.aaaaaaaaaa.0")
 	var refused *Refused
 	if _, err := b.plane().Reset(b.context(), ResetOptions{}); !errors.As(err, &refused) || !strings.Contains(refused.Hint, "procd stop alarm") {
 		t.Errorf("got %v", err)
@@ -201,6 +203,9 @@ func TestResetOfARunningJobIsRefused(t *testing.T) {
 	b.checkGenerationTopics(l.Generation)
 	if err := l.Verify(b.context()); err != nil {
 		t.Error(err)
+	}
+	if err := running.EndTransaction(b.context(), kgo.TryCommit); err != nil {
+		t.Errorf("the running job was fenced: %v", err)
 	}
 }
 
