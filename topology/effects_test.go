@@ -112,7 +112,12 @@ func TestTakeForgets(t *testing.T) {
 	if out := task.Outputs(); len(out) != 1 || string(out[0].Value) != "3/" || out[0].Partition != -1 {
 		t.Errorf("outputs %v", out)
 	}
-	if c := task.Counters(); c.In != 2 || c.Out != 3 {
+	task.Take()
+	process(t, task, topology.Record{Topic: "in", Offset: 2, Key: []byte("k"), Value: []byte("emit:4 emit:5")})
+	if out := task.Outputs(); &out[0].Key[0] != &out[1].Key[0] {
+		t.Error("the key was copied for each output")
+	}
+	if c := task.Counters(); c.In != 3 || c.Out != 5 {
 		t.Errorf("counters %+v", c)
 	}
 }
@@ -280,6 +285,16 @@ func TestProgress(t *testing.T) {
 	process(t, task, record(14, 1<<63-1)) // D4
 	check("times out of range", 15, clock+3600_000-5000)
 
+	if n := task.Counters().Clamped; n != 1 {
+		t.Errorf("%d clamped", n)
+	}
+	far := record(15, 1<<62)
+	far.Time = clock + 2*3600_000 // both times are out of range, the record is one
+	process(t, task, far)
+	if n := task.Counters().Clamped; n != 2 {
+		t.Errorf("%d clamped", n)
+	}
+
 	next := newTask(t, alarmJob(), 0, topology.TaskEnv{})
 	p := task.Progress()
 	p.Watermarks = append(p.Watermarks, topology.Watermark{Topic: "gone", Time: 1})
@@ -287,6 +302,34 @@ func TestProgress(t *testing.T) {
 	next.Abort()
 	if !reflect.DeepEqual(next.Progress(), task.Progress()) {
 		t.Errorf("handed on as %+v", next.Progress())
+	}
+}
+
+// A record without a value says nothing of event time.
+func TestEmptyValueMovesNoWatermark(t *testing.T) {
+	task := newTask(t, alarmJob(topology.EmptyValues(topology.Skip)), 0, topology.TaskEnv{})
+	process(t, task, topology.Record{Topic: "alarm-events", Key: []byte("1"), Time: clock})
+	if p := task.Progress(); len(p.Watermarks) != 0 || p.Frontiers[0].Offset != 1 {
+		t.Errorf("progress %+v", p)
+	}
+}
+
+// The clock is asked only for records that are newer than its last answer.
+func TestClockIsAskedRarely(t *testing.T) {
+	plan, err := stepJob().Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	task, err := plan.NewTask(0, topology.TaskEnv{Partitions: 1, Now: func() int64 { asked++; return clock }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		process(t, task, topology.Record{Topic: "in", Offset: int64(i), Key: []byte("k"), Value: []byte("emit:x"), Time: clock - int64(i)})
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
 	}
 }
 
@@ -304,7 +347,7 @@ func TestP10Frontiers(t *testing.T) {
 			Headers: []topology.Header{{Key: "other"}, {Key: topology.HeaderOrigin, Value: origin}},
 		}
 	}
-	for _, at := range [][2]int64{{2, 100}, {0, 7}, {2, 90}, {2, 101}, {0, 8}} {
+	for _, at := range [][2]int64{{2, 100}, {0, 7}, {2, 90}, {2, 101}, {0, 8}, {2, 95}} {
 		process(t, task, record(int32(at[0]), at[1]))
 	}
 	want := []kstate.SourceOffset{{Topic: "alarm-events", Partition: 2, Offset: 102}, {Topic: "alarm-events", Partition: 0, Offset: 9}}

@@ -287,6 +287,67 @@ func TestKeyField(t *testing.T) {
 	}
 }
 
+// A record with the wrong key goes no further, and no key is not the empty one.
+func TestKeyFieldStopsTheRecord(t *testing.T) {
+	job := topology.New("keys")
+	in := topology.From(job, "in", codec.String(), topology.PartitionedBy(func(v string) string { return v }), topology.OnBadRecord(topology.Skip))
+	heard := []string{}
+	topology.To(topology.Map(in, func(v string) string { heard = append(heard, v); return v }), "out", codec.String())
+	d := newDriver(t, job)
+	send(t, d, "in", "b", "a")
+	send(t, d, "in", "", "")
+	if err := d.Send("in", nil, []byte{}, -1); err != nil {
+		t.Error(err)
+	}
+	want(t, "heard", heard, "")
+	if len(d.Rejected()) != 2 {
+		t.Errorf("rejected %v", d.Rejected())
+	}
+}
+
+// ownCodec works only as a task's own.
+type ownCodec struct{ codec.Codec[string] }
+
+func (ownCodec) ForTask() codec.Codec[string] { return ownCodec{codec.String()} }
+
+func TestCodecPerTask(t *testing.T) {
+	job := topology.New("own")
+	in := topology.KeyBy(topology.From(job, "in", ownCodec{}), "again", func(v string) string { return v }, ownCodec{})
+	topology.To(in, "out", ownCodec{})
+	d := newDriver(t, job)
+	send(t, d, "in", "k", "x")
+	want(t, "out", values(d, "out"), "x")
+}
+
+func TestFailWithoutReason(t *testing.T) {
+	job := topology.New("nil")
+	in := topology.From(job, "in", codec.String())
+	topology.To(topology.FlatMap(in, func(c topology.Ctx[topology.None, string], _ string) { c.Fail(nil) }), "out", codec.String())
+	if err := newDriver(t, job).Send("in", nil, []byte("x"), -1); err == nil || !strings.Contains(err.Error(), "without a reason") {
+		t.Error(err)
+	}
+}
+
+// An aborted record has the same offset when it comes again, and counts once.
+func TestAbortRewinds(t *testing.T) {
+	d := newDriver(t, stepJob(topology.OnBadRecord(topology.Skip)), topology.ManualCommit())
+	for range 300 {
+		send(t, d, "in", "k", "emit:x")
+	}
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		d.Abort()
+		for range 400 {
+			send(t, d, "in", "k", "fail")
+		}
+	}
+	if r := d.Rejected(); len(r) != 2000 || r[0].Offset != 300 || r[1999].Offset != 699 {
+		t.Errorf("%d rejected, the last %v", len(r), r[len(r)-1])
+	}
+}
+
 // P24: a key on a partition where the partitioner does not put it.
 func TestP24Partitioner(t *testing.T) {
 	for _, p := range []topology.Partitioner{topology.Murmur2, topology.CRC32, topology.FNV} {
@@ -300,6 +361,7 @@ func TestP24Partitioner(t *testing.T) {
 		r.Partition = (home + 1) % 8
 		var refused *topology.Refused
 		err := d.SendRecord(r)
+		copy(key, "xxxxxxx") // the record's memory is used again
 		if !errors.As(err, &refused) || refused.Want != home || refused.Partition != r.Partition {
 			t.Fatalf("%s: %v", p, err)
 		}
@@ -340,6 +402,30 @@ func TestP23Timestamps(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := d.Outputs("alarms")[i]
+		if got := string(r.Header(topology.HeaderTime)); r.Time != test.kafka || got != test.header {
+			t.Errorf("%+v: time %d, header %q", test, r.Time, got)
+		}
+	}
+}
+
+// Without a field for it the event time is the Kafka timestamp, also where that
+// is somewhat ahead.
+func TestP23WithoutEventTime(t *testing.T) {
+	start := time.UnixMilli(1_790_000_000_000)
+	now := start.UnixMilli()
+	d := newDriver(t, stepJob(), topology.Clock(start))
+	for i, test := range []struct {
+		at, kafka int64
+		header    string
+	}{
+		{now - 5, now - 5, ""},
+		{now + 1000, now, strconv.FormatInt(now+1000, 10)},
+		{now + 4000_000, now, strconv.FormatInt(now+3600_000, 10)},
+	} {
+		if err := d.Send("in", []byte("k"), []byte("emit:x"), test.at); err != nil {
+			t.Fatal(err)
+		}
+		r := d.Outputs("out")[i]
 		if got := string(r.Header(topology.HeaderTime)); r.Time != test.kafka || got != test.header {
 			t.Errorf("%+v: time %d, header %q", test, r.Time, got)
 		}
