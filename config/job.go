@@ -50,7 +50,7 @@ func (j *JobFile) Types() string { return j.types }
 func Load(path string) (*JobFile, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &Error{File: path, Msg: reason(err)}
+		return nil, Errors{{File: path, Msg: reason(err)}}
 	}
 	return Parse(path, src)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -63,4 +64,15 @@ func TestTypes(t *testing.T) {
 		fmt.Fprintf(&b, "%s, commit %v\n%s\n", j.Name, j.Commit, j.Types())
 	}
 	golden(t, "testdata/jobs/types.txt", b.String())
+}
+
+func TestNoFile(t *testing.T) {
+	_, err := Load("testdata/none.yaml")
+	var mistakes Errors
+	if !errors.As(err, &mistakes) || err.Error() != "testdata/none.yaml: there is no such file" {
+		t.Errorf("%v", err)
+	}
+	if _, err = LoadSettings("testdata/none.yaml"); !errors.As(err, &mistakes) {
+		t.Errorf("%v", err)
+	}
 }

@@ -55,7 +55,7 @@ var settingsObjects = []*object{settingsObject, tlsObject, saslObject}
 func LoadSettings(path string) (*Settings, error) {
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &Error{File: path, Msg: reason(err)}
+		return nil, Errors{{File: path, Msg: reason(err)}}
 	}
 	return ParseSettings(path, src)
 }
