@@ -51,7 +51,7 @@ func benchmarkCycle(b *testing.B, keys [][]byte, o EnvOptions) {
 		}
 		pos.Changelog++
 		s.Commit(pos)
-		if err := s.Tick(time.Now()); err != nil {
+		if err := s.Tick(time.Now(), time.Now()); err != nil {
 			b.Fatal(err)
 		}
 	}

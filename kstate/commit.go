@@ -140,12 +140,11 @@ func (s *Store[S]) endTxn() {
 
 // Tick starts a background write where the oldest committed entry is older
 // than EnvOptions.WriteEvery, where memory asks for it, or where the time that
-// the copy was last known caught up is an hour old (P17). now is the broker's
-// time, as near as the caller knows it. Tick never waits for the disk. It
-// returns the error of an earlier write, or what Pebble reported; the store is
-// broken from then on.
-func (s *Store[S]) Tick(now time.Time) error {
-	s.now = now
+// the copy was last known caught up is an hour old (P17); see [Overlay] for
+// owned. Tick never waits for the disk. It returns the error of an earlier
+// write, or what Pebble reported; the store is broken from then on.
+func (s *Store[S]) Tick(now, owned time.Time) error {
+	s.now, s.owned = now, owned
 	if s.env == nil || s.db == nil {
 		return s.err
 	}

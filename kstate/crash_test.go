@@ -73,7 +73,7 @@ func live(t *testing.T, rng *rand.Rand, s *Store[counter], log *changelog) {
 		}
 		commit(t, s, log)
 		now = now.Add(time.Duration(rng.IntN(1500)) * time.Millisecond)
-		if err := s.Tick(now); err != nil {
+		if err := s.Tick(now, now); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -85,10 +85,11 @@ type Overlay interface {
 	Abort()
 	// Tick lets the store write committed entries in the background where
 	// their age or size asks for it. It never blocks on the disk, and returns
-	// the error of an earlier background write. now is the broker's time, as
-	// near as the caller knows it, and a time at which the caller still owned
-	// the task: it is recorded as when the copy was caught up (P17).
-	Tick(now time.Time) error
+	// the error of an earlier background write. owned is the last time, by the
+	// broker's clock as near as the caller knows it, at which the task was
+	// certainly the caller's: it is recorded as when the copy was caught up
+	// (P17), so a worker that lost the task without knowing must not pass now.
+	Tick(now, owned time.Time) error
 	// Flush writes all committed entries and their position, and waits.
 	Flush() error
 	// Close releases the store; with flush it writes committed entries first.

@@ -131,7 +131,7 @@ func (m *machine[S]) endTxn() {
 
 func (m *machine[S]) tick() {
 	m.now = m.now.Add(time.Duration(m.rng.IntN(4)) * time.Second)
-	if err := m.store.Tick(m.now); err != nil {
+	if err := m.store.Tick(m.now, m.now); err != nil {
 		m.t.Fatal(err)
 	}
 }

@@ -116,11 +116,16 @@ func TestP17CaughtUpHourly(t *testing.T) {
 	set(t, s, "a", counter{N: 1})
 	commit(t, s, log)
 	for _, at := range []time.Duration{time.Minute, 5*time.Hour - time.Minute} {
-		if err := s.Tick(testStart.Add(at)); err != nil {
+		if err := s.Tick(testStart.Add(at), testStart.Add(at)); err != nil {
 			t.Fatal(err)
 		}
 		s.collect(true)
 	}
+	// A worker that lost the task long ago, and ticks, changes nothing.
+	if err := s.Tick(testStart.Add(30*time.Hour), testStart.Add(5*time.Hour-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	s.collect(true)
 	closeStore(t, s, false)
 	// Caught up 4:59 after the start, so still good 20 hours later.
 	set := func(now time.Duration) LogBounds {
@@ -387,7 +392,7 @@ func TestS9DamagedWhileRunning(t *testing.T) {
 	log := localCopy(t, env)
 	s := openStore(t, env, counterType{}, log)
 	s.db.report(Corruption, pebble.ErrCorruption)
-	if err := s.Tick(testStart); !errors.Is(err, ErrCorrupt) {
+	if err := s.Tick(testStart, testStart); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("Tick: %v, want ErrCorrupt", err)
 	}
 	if err := s.Changes(nil); !errors.Is(err, ErrCorrupt) {

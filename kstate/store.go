@@ -69,6 +69,7 @@ type Store[S any] struct {
 	written  uint32    // the last journal that can be read from Pebble
 	inFlight *write    // the background write; nil: none
 	now      time.Time // of the last Tick
+	owned    time.Time // when the task was certainly ours, as of the last Tick
 	oldest   time.Time // of the first commit since the last write
 	caughtUp time.Time // as the last write says
 	err      error     // the store is broken
@@ -174,7 +175,7 @@ func (s *Store[S]) Open(db *DB, versions []SchemaVersion, current int) error {
 	}
 	s.pos = db.Position()
 	s.caughtUp = db.caughtUp
-	s.now = db.caughtUp
+	s.now, s.owned = db.caughtUp, db.caughtUp
 	return nil
 }
 

@@ -403,7 +403,7 @@ func TestEvictionKeepsTheBudget(t *testing.T) {
 		if i%100 == 99 {
 			commit(t, s, log)
 			now = now.Add(time.Millisecond)
-			if err := s.Tick(now); err != nil {
+			if err := s.Tick(now, now); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -495,11 +495,11 @@ func TestS9BackgroundErrorBreaksTheStore(t *testing.T) {
 	set(t, s, "a", counter{N: 1})
 	commit(t, s, log)
 	failing.Store(true)
-	if err := s.Tick(testStart.Add(time.Minute)); err != nil {
+	if err := s.Tick(testStart.Add(time.Minute), testStart.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	s.collect(true)
-	if err := s.Tick(testStart.Add(time.Minute)); !errors.Is(err, ErrBackground) {
+	if err := s.Tick(testStart.Add(time.Minute), testStart.Add(time.Minute)); !errors.Is(err, ErrBackground) {
 		t.Errorf("Tick: %v, want ErrBackground", err)
 	}
 	failing.Store(false) // or Pebble tries for ever while closing
@@ -562,7 +562,7 @@ func testAllocs[S any](t *testing.T, typ Type[S], v S) {
 			t.Fatal(err)
 		}
 		s.Commit(pos)
-		if err := s.Tick(testStart); err != nil {
+		if err := s.Tick(testStart, testStart); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,7 +33,7 @@ func (s *Store[S]) writeDue() bool {
 	if s.journal.size >= pressureBytes && (s.env.over() || s.journal.size >= s.env.writeBack/4) {
 		return true
 	}
-	return s.now.Sub(s.caughtUp) >= caughtUpEvery
+	return s.owned.Sub(s.caughtUp) >= caughtUpEvery
 }
 
 // startWrite hands the journal to the background. The worker goes on with the
@@ -44,10 +44,10 @@ func (s *Store[S]) startWrite() {
 	s.journal, s.spare = s.spare, nil
 	s.journal.gen = w.gen + 1
 	s.posDirty = false
-	s.caughtUp = s.now
+	s.caughtUp = s.owned
 	at := writePoint{
 		position: Position{Changelog: s.pos.Changelog, Sources: slices.Clone(s.pos.Sources)},
-		caughtUp: s.now,
+		caughtUp: s.owned,
 	}
 	if s.schemaKnown {
 		at.schema = SchemaVersion{Version: s.current, Schema: s.schema}

@@ -91,6 +91,7 @@ func (w *worker) committed() error {
 		}
 		t.commit()
 		t.metrics.committed(t, now)
+		t.owned = w.txn.since
 		w.p.noteConsumed(t)
 	}
 	err := w.p.print(w.txn.printed)

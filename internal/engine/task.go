@@ -24,6 +24,7 @@ type task struct {
 	run    *topology.Task     // while running
 
 	metrics *taskMetrics
+	owned   time.Time     // when it was certainly ours: when it started, or committed (P17)
 	touched bool          // in the open transaction
 	tails   []*kgo.Record // last changelog record of each store in the open transaction
 	logs    []int64       // next changelog offset of each store
@@ -206,6 +207,7 @@ func (w *worker) openFailed(ref taskRef, err error) error {
 func (w *worker) start(t *task, o opened) {
 	t.run, t.logs = o.run, o.logs
 	t.metrics = w.p.metrics.task(t)
+	t.owned = time.Now()
 	t.tails = make([]*kgo.Record, len(t.logs))
 	t.state = taskRunning
 	if !w.held {

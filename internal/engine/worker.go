@@ -179,7 +179,7 @@ func (w *worker) tick(now time.Time) error {
 			continue
 		}
 		for _, s := range t.run.Stores() {
-			if err := s.Tick(now); err != nil {
+			if err := s.Tick(now, t.owned); err != nil {
 				return w.stateFailed(fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err))
 			}
 		}
