@@ -52,7 +52,8 @@ type job struct {
 	data   string // the data directory of processes that are not given another
 	binary *kafkatest.Binary
 	procs  []*kafkatest.Process
-	out    *kafkatest.Reader // reads the output all the time
+	ended  map[*kafkatest.Process]bool // with an error, as the test wanted
+	out    *kafkatest.Reader           // reads the output all the time
 }
 
 // options are what tests choose of a job.
@@ -89,7 +90,7 @@ func newJob(t *testing.T, k *kafka, o options) *job {
 	if o.Partitions == 0 {
 		o.Partitions = 4
 	}
-	j := &job{t: t, kafka: k, options: o, data: filepath.Join(t.TempDir(), "data")}
+	j := &job{t: t, kafka: k, options: o, ended: map[*kafkatest.Process]bool{}, data: filepath.Join(t.TempDir(), "data")}
 	j.binary = program(t, o.Program)
 	j.file = filepath.Join(t.TempDir(), "job.yaml")
 	j.write(o.Template)
@@ -313,15 +314,15 @@ func (j *job) waitDone(d time.Duration) {
 	})
 }
 
-// deaths are processes that ended by themselves with an error.
+// deaths are processes that ended by themselves with an error that the test
+// did not want.
 func (j *job) deaths() (errs []error) {
 	for i, p := range j.procs {
-		select {
-		case <-p.Done():
-			if code, _ := p.Wait(context.Background()); code > 0 {
-				errs = append(errs, fmt.Errorf("process %d ended with exit code %d", i, code))
-			}
-		default:
+		if p.Running() || j.ended[p] {
+			continue
+		}
+		if code, _ := p.Wait(context.Background()); code > 0 {
+			errs = append(errs, fmt.Errorf("process %d ended with exit code %d", i, code))
 		}
 	}
 	return errs
