@@ -36,6 +36,8 @@ const (
 	PhaseCut Phase = "cut"
 	// PhaseRelease: what was cut and stands still goes on; copying continues.
 	PhaseRelease Phase = "release"
+	// PhaseOver: the last attempt failed, and the result is on its way.
+	PhaseOver Phase = "over"
 )
 
 // Attempt is one try at a savepoint (P14): what the coordinator wants of the

@@ -22,8 +22,8 @@ import (
 //  3. PhasePrepare: join the attempt's directory with Token (savepoint.Join),
 //     checkpoint and pre-copy every task, report it as prepared.
 //  4. PhaseCut: for each task whose stage [Command.Cuts]: process its inputs to
-//     Ends and not beyond (sources, which have no end: nothing more), end the
-//     transaction, freeze timers and sweeps, report quiet; checkpoint, report
+//     [Command.End] and no record beyond (sources, which have no end: nothing
+//     more; transaction markers may follow the end), end the transaction, freeze timers and sweeps, report quiet; checkpoint, report
 //     cut; copy, report copied, with the parts. With Hold the task does not go
 //     on before a Command without Hold.
 //  5. With Hold, inputs that are sources are paused in all stages, and a task
@@ -62,7 +62,7 @@ func (c *Command) End(topic string, partition int32) (int64, bool) {
 // Current is what the view says the workers have to do; false if nothing.
 func Current(v *control.View) (Command, bool) {
 	a, ok := v.Attempt()
-	if !ok {
+	if !ok || a.Phase == control.PhaseOver {
 		return Command{}, false
 	}
 	return Command{
