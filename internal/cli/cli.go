@@ -65,8 +65,13 @@ func (a *app) root() *cobra.Command {
 		Short:         "Stateful stream processing next to Kafka, exactly once",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("there is no command %q; see `procd --help`", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.log = a.newLogger(slog.LevelInfo)
 			return nil
