@@ -106,6 +106,7 @@ func TestJSONLastDuplicateWins(t *testing.T) {
 		{`{"more":{"a":1},"more":{"b":2}}`, reading{More: map[string]int{"b": 2}}},
 		{`{"tags":["a","b"],"tags":["c"]}`, reading{Tags: []string{"c"}}},
 		{`{"room":1,"unknown":{"p":1,"p":[{"q":1,"q":2}]},"unknown":2}`, reading{Room: 1}},
+		{`{"type":"room","room":1,"ok":true,"ok":false}`, reading{Type: "room", Room: 1}},
 		{`{"type":7,"type":"b"}`, reading{Type: "b"}},
 		{`{"type":{"type":1,"x":[]},"type":"b","tags":["type","type"]}`, reading{Type: "b", Tags: []string{"type", "type"}}},
 	} {
