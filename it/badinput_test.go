@@ -2,12 +2,14 @@ package it
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -457,24 +459,27 @@ func TestBrokenJobFile(t *testing.T) {
 	}
 }
 
-// TestDiskFull runs the state directory out of space: the process says so and
-// ends; with space again it goes on where it was.
+// TestDiskFull fills the file system of the state: the process says so and
+// pauses, or ends with an error; with space again it goes on where it was.
 func TestDiskFull(t *testing.T) {
-	disk := filepath.Join(t.TempDir(), "disk")
-	must(t, os.Mkdir(disk, 0o755))
-	mount, err := mountSmall(t, disk, "16m")
-	if err != nil {
-		t.Skipf("mounting a small file system is not allowed here: %v", err)
-	}
+	disk := mountSmall(t, "64m")
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
 	j.data = disk
-	g := newGenerator(run.seed, 400_000)
+	g := newGenerator(run.seed, 20_000)
 	p := j.start()
 	j.produce(g.arm()...)
-	j.wantEnd(p, exitFailed, disk)
-	must(t, mount("256m"))
-	p = j.start()
+	j.waitDone(time.Minute)
+
+	full := filepath.Join(disk, "full")
+	fill(t, full)
+	j.produce(g.events(20_000)...)
+	j.says(p, 30*time.Second, "disk.*full|no space left")
+	must(t, os.Remove(full))
+	if !p.Running() {
+		j.wantEnd(p, exitFailed, disk)
+		p = j.start()
+	}
 	g.time += 2 * ringAfter
 	j.produce(g.events(2000)...)
 	j.waitDone(time.Minute)
@@ -482,17 +487,30 @@ func TestDiskFull(t *testing.T) {
 	j.verify()
 }
 
-// mountSmall mounts a file system of a size, and returns how to change it.
-func mountSmall(t *testing.T, dir, size string) (resize func(size string) error, err error) {
+// fill writes a file until there is no space left.
+func fill(t *testing.T, path string) {
 	t.Helper()
-	command := func(name string, args ...string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		return runCommand(ctx, name, args...)
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	block := make([]byte, 64<<10)
+	for err == nil {
+		_, err = f.Write(block)
 	}
-	if err := command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir); err != nil {
-		return nil, err
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { must(t, command("umount", "-l", dir)) })
-	return func(size string) error { return command("mount", "-o", "remount,size="+size, dir) }, nil
+}
+
+// mountSmall mounts a file system of a size, or skips the test.
+func mountSmall(t *testing.T, size string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "disk")
+	must(t, os.Mkdir(dir, 0o755))
+	if err := runCommand(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir); err != nil {
+		t.Skipf("mounting a small file system is not allowed here: %v", err)
+	}
+	// Lazily: a process that a failed test left behind may still be there.
+	t.Cleanup(func() { must(t, runCommand(context.Background(), "umount", "-l", dir)) })
+	return dir
 }

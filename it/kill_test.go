@@ -42,6 +42,27 @@ func TestKillRandom(t *testing.T) {
 	j.verify()
 }
 
+// TestKillSecondStage kills -9 processes of a job with a repartition topic in
+// between: each motion is counted once, on the floor it belongs to.
+func TestKillSecondStage(t *testing.T) {
+	j := newJob(t, sharedKafka(t), options{Template: floorsYAML})
+	j.watch()
+	feed := j.feed(newGenerator(run.seed, 300), feedRate)
+	procs := []*kafkatest.Process{j.start(), j.start()}
+	random := rand.New(rand.NewPCG(run.seed, 3))
+	for end := time.Now().Add(soak(20*time.Second, time.Minute)); time.Now().Before(end); {
+		j.waitOutput(j.out.Count(), time.Minute)
+		<-time.After(time.Duration(random.Int64N(int64(time.Second))))
+		i := random.IntN(len(procs))
+		procs[i].Kill()
+		procs[i] = j.start()
+	}
+	must(t, feed.stop())
+	j.waitFloors(time.Minute)
+	j.interrupt(procs...)
+	j.verifyFloors()
+}
+
 // TestKillAll kills all processes at once, 10 times.
 func TestKillAll(t *testing.T) {
 	j := newJob(t, sharedKafka(t), options{})

@@ -8,7 +8,7 @@ import (
 )
 
 // TestJoinAndLeave lets processes join and leave by Ctrl-C, one change every
-// second for 20 s, beside one that stays.
+// second for 20 s, beside one that stays: each guest stays for two seconds.
 func TestJoinAndLeave(t *testing.T) {
 	j := newJob(t, sharedKafka(t), options{Partitions: 6})
 	j.watch()
@@ -21,7 +21,7 @@ func TestJoinAndLeave(t *testing.T) {
 	defer tick.Stop()
 	for change := range 20 {
 		<-tick.C
-		if guest := &guests[change/2%len(guests)]; *guest == nil {
+		if guest := &guests[change%len(guests)]; *guest == nil {
 			*guest = j.start()
 		} else {
 			j.interrupt(*guest)
