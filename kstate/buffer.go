@@ -19,10 +19,11 @@ type restoreRecord struct {
 	key, value []byte // value nil: deleted
 }
 
-// add copies a record (S6). deleted covers tombstones and deleted markers.
-func (b *restoreBuffer) add(key, value []byte, deleted bool) {
+// add copies a record (S6); a nil value is a tombstone. Deleted markers are kept
+// for SweepMarkers to find (P16).
+func (b *restoreBuffer) add(key, value []byte) {
 	r := restoreRecord{key: b.clone(key)}
-	if !deleted {
+	if value != nil {
 		r.value = b.clone(value)
 	}
 	b.records = append(b.records, r)

@@ -24,6 +24,9 @@ const (
 // the key is deleted even if a base savepoint has it (P16).
 const deletedVersion = 0
 
+// isMarker says whether a stored value is the deleted marker.
+func isMarker(value []byte) bool { return len(value) == 1 && value[0] == deletedVersion }
+
 // Change is one decoded changelog record.
 type Change struct {
 	// Schema is set in a schema record: Version and Data are a SchemaVersion.

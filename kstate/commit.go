@@ -19,7 +19,7 @@ func (s *Store[S]) Changes(emit func(key, value []byte) error) error {
 		return s.err
 	}
 	s.out.reset()
-	s.schemaSent = s.schemaKnown
+	s.schemaSent = s.schemaKnown || s.sweptSchema
 	for i := range s.txn {
 		if err := s.emitChange(&s.txn[i], emit); err != nil {
 			return err
@@ -41,14 +41,10 @@ func (s *Store[S]) emitChange(c *change[S], emit func(key, value []byte) error) 
 		return nil
 	}
 	if !e.has {
-		return emit(s.out.keep(append(append(s.out.tail(1+len(e.key)), kindValue), e.key...)), nil)
+		return s.emitDelete(c, emit)
 	}
-	if !s.schemaSent {
-		s.schemaSent = true
-		key := s.out.keep(AppendSchemaKey(s.out.tail(binary.MaxVarintLen64), s.current))
-		if err := emit(key, s.out.keep(append(s.out.tail(len(s.schema)), s.schema...))); err != nil {
-			return err
-		}
+	if err := s.emitSchema(&s.out, &s.schemaSent, emit); err != nil {
+		return err
 	}
 	// Key and value in one piece: one step of the arena, one cache line.
 	room := len(e.key) + int(e.size) + encodeRoom
@@ -63,6 +59,32 @@ func (s *Store[S]) emitChange(c *change[S], emit func(key, value []byte) error) 
 	return emit(b[:n:n], c.enc)
 }
 
+// emitDelete hands out a tombstone, or, while the state needs its base, a
+// deleted marker: a tombstone would be compacted away, and what the base has of
+// the key would come back (P16).
+func (s *Store[S]) emitDelete(c *change[S], emit func(key, value []byte) error) error {
+	b := append(append(s.out.tail(len(c.e.key)+2), kindValue), c.e.key...)
+	n := len(b)
+	if s.attached {
+		b = append(b, deletedVersion)
+	}
+	b = s.out.keep(b)
+	if s.attached {
+		c.enc = b[n:]
+	}
+	return emit(b[:n:n], c.enc)
+}
+
+// emitSchema hands out the current schema's record unless it was sent.
+func (s *Store[S]) emitSchema(out *arena, sent *bool, emit func(key, value []byte) error) error {
+	if s.schemaKnown || *sent {
+		return nil
+	}
+	*sent = true
+	key := out.keep(AppendSchemaKey(out.tail(binary.MaxVarintLen64), s.current))
+	return emit(key, out.keep(append(out.tail(len(s.schema)), s.schema...)))
+}
+
 // Commit makes the transaction's changes the committed state, at pos. It
 // panics if the transaction changed since Changes: the changelog would not hold
 // what the state does. It waits for the disk only where more than the whole
@@ -75,6 +97,7 @@ func (s *Store[S]) Commit(pos Position) {
 		s.posDirty, s.oldest = true, s.now
 	}
 	before := s.journal.size + s.bytes
+	s.commitSwept()
 	for i := range s.txn {
 		s.commitChange(&s.txn[i])
 	}
@@ -130,6 +153,7 @@ func (s *Store[S]) endTxn() {
 	s.nextRecord()
 	s.encoded = false
 	s.schemaSent = false
+	s.endSweep()
 	var zero S
 	s.arg = zero
 	if s.grown {

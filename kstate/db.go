@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -27,10 +28,18 @@ const memTableBytes = 4 << 20
 type DB struct {
 	env      *Env
 	dir      string
+	instance string
 	pebble   *pebble.DB
 	release  func() // lets the directory go
 	caughtUp time.Time
-	broken   chan struct{} // closed with the first fault
+
+	attached     bool            // the state needs its base (P16)
+	base         *storedBase     // nil: made without one, or not asked for
+	baseVersions []SchemaVersion // what the base's values may be written with
+	verifying    *verification   // nil: nothing to verify
+	unverified   atomic.Bool
+
+	broken chan struct{} // closed with the first fault
 
 	mu       sync.Mutex
 	position Position
@@ -48,6 +57,9 @@ func (e *Env) openDB(dir string) (*DB, error) {
 		return nil, err
 	}
 	db.pebble = p
+	if db.instance, err = e.ensureInstance(dir); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	return db, nil
 }
 
@@ -98,6 +110,9 @@ func (db *DB) Get(key []byte) ([]byte, error) {
 	if value == nil || err != nil {
 		return nil, err
 	}
+	if isMarker(value) {
+		return nil, closer.Close()
+	}
 	value = slices.Clone(value)
 	return value, closer.Close()
 }
@@ -117,9 +132,14 @@ func (db *DB) get(key []byte) (value []byte, closer io.Closer, err error) {
 
 // Each calls fn for every key of the store and its value, which starts with the
 // schema version, in key order. Both are valid until fn returns. Schemas and
-// metadata are not keys (S11).
+// metadata are not keys (S11), and deleted markers are not values (P16).
 func (db *DB) Each(fn func(key, value []byte) error) error {
-	return db.scan(kindValue, fn)
+	return db.scan(kindValue, func(key, value []byte) error {
+		if isMarker(value) {
+			return nil
+		}
+		return fn(key, value)
+	})
 }
 
 // scan walks the keys of one kind, without the kind byte.
@@ -283,6 +303,7 @@ func (db *DB) Close() error {
 	if db.release != nil {
 		defer db.release()
 	}
+	db.stopVerifying()
 	err := db.pebble.Close()
 	if corrupt {
 		return db.env.wipe(db.dir)

@@ -69,6 +69,9 @@ func (s *Store[S]) readEntry(e *Entry[S], key []byte) error {
 		return err
 	}
 	defer func() { _ = closer.Close() }() // never fails: it only releases the block
+	if isMarker(value) {
+		return nil
+	}
 	if err := s.decode(value, &e.value); err != nil {
 		return s.keyError(key, err)
 	}

@@ -96,6 +96,8 @@ type Env struct {
 
 	used    atomic.Int64  // bytes of entries and journals
 	writers chan struct{} // holds one token per running background write
+	// verifiers holds a token while the tables of an adopted store are read.
+	verifiers chan struct{}
 
 	mu      sync.Mutex
 	holders map[string]chan struct{} // by directory; closed when let go
@@ -114,6 +116,7 @@ func NewEnv(o EnvOptions) *Env {
 		onFatal:    o.OnFatal,
 		clock:      time.Now,
 		writers:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		verifiers:  make(chan struct{}, 1),
 		holders:    make(map[string]chan struct{}),
 	}
 	if e.fs == nil {

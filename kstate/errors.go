@@ -23,6 +23,11 @@ var (
 	// compacted away meanwhile (P17). Prepare again: it restores fully.
 	ErrSlow = errors.New("procd/kstate: the local copy became older than the changelog's delete.retention.ms while it was restored; restore again")
 
+	// ErrBase says that a savepoint's part cannot be read, or is not what the
+	// manifest says. Nothing is started without it (P16): verify the savepoint,
+	// and start from one that is whole.
+	ErrBase = errors.New("procd/kstate: the base savepoint cannot be used")
+
 	// ErrOrder says that a call came out of the order that the package requires.
 	ErrOrder = errors.New("procd/kstate: called out of order")
 

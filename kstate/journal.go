@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// journal is what was committed and is not in Pebble yet: one slot per key,
+// journal is what was committed and is not in Pebble yet: one slot per key (two
+// if it was swept before it was changed, of which the later one counts),
 // overwritten in place where the new value fits, so that a hot key costs its
 // space once however often it is committed. The worker fills it; once handed
 // to the background writer nobody changes it, until it is reset.
@@ -80,7 +81,10 @@ func (j *journal) sorted() []sortedRef {
 		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
 			return c
 		}
-		return strings.Compare(j.refs[a.at].key, j.refs[b.at].key)
+		if c := strings.Compare(j.refs[a.at].key, j.refs[b.at].key); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.at, b.at) // of a key that was swept and then changed
 	})
 	return order
 }

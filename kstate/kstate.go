@@ -92,6 +92,34 @@ type Overlay interface {
 	Tick(now, owned time.Time) error
 	// Flush writes all committed entries and their position, and waits.
 	Flush() error
+	// Instance is the random id that was made with the store's directory (P14).
+	Instance() string
+	// StartFlush begins to write, in the background, all that is committed so
+	// far; Flushed says whether it is on disk. Called before a cut, they leave
+	// Checkpoint little to write. Between transactions, like Tick.
+	StartFlush()
+	Flushed() bool
+	// Checkpoint flushes and makes a checkpoint of the database in dir, which
+	// must not be there; on the disk of the store its tables are hard links. It
+	// returns the position that the checkpoint holds: that of the last Commit.
+	Checkpoint(dir string) (Position, error)
+	// Attached says whether the state still needs the base savepoint that it
+	// was made from (P16).
+	Attached() bool
+	// Sweep hands out, in the open transaction, the changelog records of keys
+	// from cursor on (nil: the first) that the changelog may not hold, with
+	// their current value in the current schema, at most maxKeys of them. next
+	// is the cursor to go on from once the transaction has committed, done says
+	// that nothing is left and that the base is verified. Called after the
+	// transaction's records were processed and before Changes; key and value
+	// stay valid until Commit or Abort.
+	Sweep(cursor []byte, maxKeys int, emit func(key, value []byte) error) (next []byte, done bool, err error)
+	// Detach says that the position record that marks the partition as detached
+	// has committed: deletes are tombstones from now on.
+	Detach()
+	// SweepMarkers is like Sweep, after Detach: it turns the deleted markers
+	// that were written while attached into tombstones.
+	SweepMarkers(cursor []byte, maxKeys int, emit func(key, value []byte) error) (next []byte, done bool, err error)
 	// Close releases the store; with flush it writes committed entries first.
 	Close(flush bool) error
 	Stats() Stats

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -124,40 +122,18 @@ func (have storedIdentity) differs(want storedIdentity) string {
 	return ""
 }
 
-// writeFormat marks a new directory with the format that it is written in.
+// writeFormat marks a directory with the format that it is written in.
 func (e *Env) writeFormat(dir string) error {
-	f, err := e.fs.Create(e.fs.PathJoin(dir, formatFile), "procd-format")
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(f, strconv.Itoa(storeFormat)+"\n")
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return e.syncDir(dir)
+	return e.writeSmall(dir, formatFile, strconv.Itoa(storeFormat)+"\n")
 }
 
 // readFormat returns the format of a directory; 0 if it does not say.
 func (e *Env) readFormat(dir string) (int, error) {
-	f, err := e.fs.Open(e.fs.PathJoin(dir, formatFile))
-	if os.IsNotExist(err) {
-		return 0, nil
-	}
+	text, err := e.readSmall(dir, formatFile)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }() // only read
-	b, err := io.ReadAll(io.LimitReader(f, 16))
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || n < 1 {
 		return 0, nil
 	}

@@ -26,11 +26,13 @@ type Restore struct {
 	dir     string // where the store will be
 	id      Identity
 	log     LogBounds
+	base    *Base     // nil: the changelog is all there is
 	started time.Time // by Env.clock
 	release func()
 
 	db      *DB
-	reason  string     // why everything is restored; "" if only the tail is
+	reason  string // why everything is restored; "" if only the tail is
+	origin  Origin
 	at      writePoint // what the directory said
 	next    int64      // the smallest offset that may come
 	pending restoreBuffer
@@ -43,12 +45,16 @@ type Restore struct {
 // still closing the directory (P4, ErrHeld). A directory that a newer procd
 // wrote is left alone (ErrNewerFormat).
 func (e *Env) Prepare(dir string, id Identity, log LogBounds) (*Restore, error) {
+	return e.prepare(dir, id, log, nil)
+}
+
+func (e *Env) prepare(dir string, id Identity, log LogBounds, base *Base) (*Restore, error) {
 	dir = filepath.Clean(dir)
 	release, err := e.hold(dir)
 	if err != nil {
 		return nil, err
 	}
-	r := &Restore{env: e, dir: dir, id: id, log: log, started: e.clock(), release: release}
+	r := &Restore{env: e, dir: dir, id: id, log: log, base: base, started: e.clock(), release: release}
 	if err := r.open(); err != nil {
 		release()
 		return nil, fmt.Errorf("procd/kstate: open store directory %s: %w", dir, err)
@@ -66,14 +72,17 @@ func (r *Restore) open() error {
 		return err
 	}
 	if reason == "" {
-		r.next = r.at.position.Changelog
+		r.next, r.origin = r.at.position.Changelog, OriginLocal
 		return nil
 	}
-	r.reason = reason
+	r.reason, r.origin = reason, OriginChangelog
 	r.at = writePoint{}
 	r.next = r.log.Start
 	if err := r.env.wipe(r.dir); err != nil {
 		return err
+	}
+	if r.base != nil {
+		return r.openBase()
 	}
 	return r.openNew()
 }
@@ -139,6 +148,11 @@ func (r *Restore) judge(db *DB) (reason string, err error) {
 	if reason := have.differs(r.id.stored()); reason != "" {
 		return reason, nil
 	}
+	if r.base != nil {
+		if reason, err := r.judgeBase(db); reason != "" || err != nil {
+			return reason, err
+		}
+	}
 	r.at = at
 	return r.log.refuses(at), nil
 }
@@ -178,6 +192,9 @@ func (r *Restore) From() int64 { return r.next }
 // copy needs its tail only.
 func (r *Restore) Reason() string { return r.reason }
 
+// Origin says what the changelog is applied to.
+func (r *Restore) Origin() Origin { return r.origin }
+
 // Sources are the source offsets stored with the local copy, or nil.
 func (r *Restore) Sources() []SourceOffset { return slices.Clone(r.at.position.Sources) }
 
@@ -191,12 +208,11 @@ func (r *Restore) Apply(offset int64, key, value []byte) error {
 	if offset < r.next {
 		return fmt.Errorf("%w: restore of %s: offset %d after %d", ErrOrder, r.dir, offset, r.next-1)
 	}
-	c, err := ParseChangelog(key, value)
-	if err != nil {
+	if _, err := ParseChangelog(key, value); err != nil {
 		return fmt.Errorf("restore of %s: changelog offset %d: %w", r.dir, offset, err)
 	}
 	r.next = offset + 1
-	r.pending.add(key, value, c.Deleted)
+	r.pending.add(key, value)
 	if r.pending.size < restoreBatchBytes {
 		return nil
 	}
@@ -261,7 +277,14 @@ func (r *Restore) finish(pos Position) (*DB, error) {
 	}
 	r.db.wrote(at)
 	r.db.caughtUp = at.caughtUp
-	return r.db, r.db.loadSchemas()
+	if err := r.db.loadSchemas(); err != nil {
+		return nil, err
+	}
+	if r.base != nil {
+		r.db.attached, r.db.baseVersions = true, r.base.Versions
+		r.db.startVerifying()
+	}
+	return r.db, nil
 }
 
 // now is the broker's time, as far as this process's clock can tell.
@@ -317,6 +340,7 @@ func (r *Restore) rename() error {
 	if err != nil {
 		return err
 	}
+	db.base = r.db.base
 	r.db = db
 	return nil
 }

@@ -66,14 +66,22 @@ type Store[S any] struct {
 	posDirty bool
 	journal  *journal
 	spare    *journal
-	written  uint32    // the last journal that can be read from Pebble
-	inFlight *write    // the background write; nil: none
-	now      time.Time // of the last Tick
-	owned    time.Time // when the task was certainly ours, as of the last Tick
-	oldest   time.Time // of the first commit since the last write
-	caughtUp time.Time // as the last write says
-	err      error     // the store is broken
-	closed   bool
+	written  uint32 // the last journal that can be read from Pebble
+	flushTo  uint32 // the last journal that StartFlush asked for
+
+	attached    bool      // the state needs its base (P16)
+	swept       []swept   // what this transaction's sweep writes anew
+	sweepOut    arena     // the records that it handed out
+	sweepSize   int       // their bytes
+	sweptSchema bool      // they hold the current schema's record
+	markersIn   uint32    // the last journal that may hold deleted markers
+	inFlight    *write    // the background write; nil: none
+	now         time.Time // of the last Tick
+	owned       time.Time // when the task was certainly ours, as of the last Tick
+	oldest      time.Time // of the first commit since the last write
+	caughtUp    time.Time // as the last write says
+	err         error     // the store is broken
+	closed      bool
 }
 
 type reader[S any] func(data []byte, v *S) error
@@ -153,7 +161,7 @@ func (s *Store[S]) Open(db *DB, versions []SchemaVersion, current int) error {
 	if s.env == nil || s.db != nil || s.entries.n > 0 {
 		return fmt.Errorf("%w: store %s: Open wants a fresh store with an Env", ErrOrder, s.uid)
 	}
-	known, err := mergeVersions(s.uid, versions, db.SchemaVersions())
+	known, err := mergeVersions(s.uid, versions, db.SchemaVersions(), db.baseVersions)
 	if err != nil {
 		return err
 	}
@@ -173,6 +181,7 @@ func (s *Store[S]) Open(db *DB, versions []SchemaVersion, current int) error {
 	if !empty {
 		s.live = db.estimateKeys()
 	}
+	s.attached = db.attached
 	s.pos = db.Position()
 	s.caughtUp = db.caughtUp
 	s.now, s.owned = db.caughtUp, db.caughtUp

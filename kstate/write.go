@@ -27,7 +27,7 @@ func (s *Store[S]) writeDue() bool {
 	if s.inFlight != nil {
 		return false
 	}
-	if s.posDirty && s.now.Sub(s.oldest) >= s.env.writeEvery {
+	if s.flushTo == s.journal.gen || s.posDirty && s.now.Sub(s.oldest) >= s.env.writeEvery {
 		return true
 	}
 	if s.journal.size >= pressureBytes && (s.env.over() || s.journal.size >= s.env.writeBack/4) {

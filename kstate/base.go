@@ -1,0 +1,283 @@
+package kstate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Base is one partition of a store in a native savepoint: what the state of a
+// new generation starts as (P16).
+type Base struct {
+	// Instance is the database that was checkpointed, Position where the
+	// savepoint's manifest says that the checkpoint is.
+	Instance string
+	Position Position
+	// Files are the checkpoint's files, by the manifest.
+	Files []BaseFile
+	// Open opens one of Files. What it reads is verified as it is copied.
+	Open func(name string) (io.ReadCloser, error)
+	// Versions are the schemas that the base's values may be written with. The
+	// generation must keep them under the same numbers until it is detached;
+	// its own new ones get higher numbers.
+	Versions []SchemaVersion
+	// Adopt is the directory of the same partition of the generation that was
+	// checkpointed, if this host has one, or "". Tables that it still has are
+	// linked instead of copied (P15).
+	Adopt string
+}
+
+// BaseFile is a file of a base.
+type BaseFile struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"` // hexadecimal
+}
+
+// Origin says what a store was restored from.
+type Origin string
+
+// The origins of a restored store. All of them then read the changelog, and
+// OriginLocal only its tail.
+const (
+	OriginLocal     Origin = "local"     // the local copy
+	OriginChangelog Origin = "changelog" // nothing else
+	OriginCopied    Origin = "copied"    // a base, at least some tables of it copied
+	OriginAdopted   Origin = "adopted"   // a base, all tables of it linked (P15)
+)
+
+// metaBase says, in a store that was made from a base, which one it was.
+var metaBase = append([]byte{kindMeta}, "base"...)
+
+// storedBase is the JSON of metaBase.
+type storedBase struct {
+	Instance  string `json:"instance"`
+	Changelog int64  `json:"changelog"`
+	// Linked are the tables that were linked and not verified yet, Adopted is
+	// the directory that they were found in.
+	Linked  []BaseFile `json:"linked,omitempty"`
+	Adopted string     `json:"adopted,omitempty"`
+}
+
+// PrepareFromBase is Prepare for a generation that started from a savepoint and
+// is not detached from it yet: where there is no usable local copy it builds
+// one from the base, to which the generation's whole changelog is then applied.
+// A base that cannot be read, or is not what the manifest says, is an error
+// that wraps ErrBase; the store is never started without it (P16).
+func (e *Env) PrepareFromBase(dir string, id Identity, log LogBounds, base Base) (*Restore, error) {
+	return e.prepare(dir, id, log, &base)
+}
+
+// openBase fills a new directory with the base and opens it.
+func (r *Restore) openBase() error {
+	dir := r.dir + restoreSuffix
+	if err := r.env.mkdir(dir); err != nil {
+		return err
+	}
+	from, err := r.placeFiles(dir)
+	if err == nil {
+		err = r.checkBaseFormat(dir)
+	}
+	if err == nil {
+		r.db, err = r.env.openDB(dir)
+		if unusable(err) {
+			err = fmt.Errorf("%w: %w", ErrBase, err)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, r.env.fs.RemoveAll(dir))
+	}
+	if err := r.takeBase(from); err != nil {
+		return errors.Join(err, r.db.Close(), r.env.fs.RemoveAll(dir))
+	}
+	return nil
+}
+
+// placeFiles puts the base's files into a directory. A table is immutable and
+// its number is used once by a database, so one that the old directory has is
+// the base's, however long work went on there since the cut (P14, P15).
+func (r *Restore) placeFiles(dir string) (storedBase, error) {
+	from := storedBase{Instance: r.base.Instance, Changelog: r.base.Position.Changelog}
+	adopt, err := r.adoptable()
+	if err != nil {
+		return from, err
+	}
+	r.origin = OriginAdopted
+	for _, f := range r.base.Files {
+		if filepath.Base(f.Name) != f.Name || f.Name == instanceFile {
+			return from, fmt.Errorf("%w: it has a file %q", ErrBase, f.Name)
+		}
+		if adopt != "" && isTable(f.Name) && r.link(adopt, dir, f) {
+			from.Linked, from.Adopted = append(from.Linked, f), adopt
+			continue
+		}
+		if isTable(f.Name) {
+			r.origin = OriginCopied
+		}
+		if err := r.copyBaseFile(dir, f); err != nil {
+			return from, err
+		}
+	}
+	if len(from.Linked) == 0 {
+		r.origin = OriginCopied
+	}
+	return from, r.env.syncDir(dir)
+}
+
+func isTable(name string) bool { return strings.HasSuffix(name, ".sst") }
+
+// adoptable returns the old directory if the base is of its database, or "".
+func (r *Restore) adoptable() (string, error) {
+	if r.base.Adopt == "" {
+		return "", nil
+	}
+	dir := filepath.Clean(r.base.Adopt)
+	instance, err := r.env.readInstance(dir)
+	if err != nil || instance == "" || instance != r.base.Instance {
+		return "", err
+	}
+	return dir, nil
+}
+
+// link links a table if the old directory has it. Where it cannot, whatever
+// the reason, the savepoint has the table.
+func (r *Restore) link(from, to string, f BaseFile) bool {
+	fs := r.env.fs
+	name := fs.PathJoin(from, f.Name)
+	info, err := fs.Stat(name)
+	if err != nil || info.Size() != f.Size {
+		return false
+	}
+	return fs.Link(name, fs.PathJoin(to, f.Name)) == nil
+}
+
+// copyBaseFile copies a file, syncs it and verifies what was read.
+func (r *Restore) copyBaseFile(dir string, f BaseFile) error {
+	in, err := r.base.Open(f.Name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	out, err := r.env.fs.Create(r.env.fs.PathJoin(dir, f.Name), "procd-base")
+	if err != nil {
+		return errors.Join(err, in.Close())
+	}
+	// One byte more than it should have shows a file that has grown, without
+	// reading whatever is there (D3).
+	sum, size, err := copyHashed(out, io.LimitReader(in, f.Size+1))
+	if err == nil {
+		err = out.Sync()
+	}
+	if err := errors.Join(err, out.Close(), in.Close()); err != nil {
+		return fmt.Errorf("%w: copy %s: %w", ErrBase, f.Name, err)
+	}
+	if size != f.Size || sum != f.SHA256 {
+		return fmt.Errorf("%w: file %s differs from the manifest", ErrBase, f.Name)
+	}
+	return nil
+}
+
+// copyBufferBytes is how much is read, hashed and written at once.
+const copyBufferBytes = 1 << 20
+
+func copyHashed(out io.Writer, in io.Reader) (sum string, size int64, err error) {
+	h := sha256.New()
+	size, err = io.CopyBuffer(io.MultiWriter(h, out), in, make([]byte, copyBufferBytes))
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+func (r *Restore) checkBaseFormat(dir string) error {
+	format, err := r.env.readFormat(dir)
+	switch {
+	case err != nil:
+		return err
+	case format == 0:
+		return fmt.Errorf("%w: it has no file %s", ErrBase, formatFile)
+	case format > storeFormat:
+		return fmt.Errorf("%w (format %d, this one knows %d)", ErrNewerFormat, format, storeFormat)
+	}
+	return nil
+}
+
+// takeBase checks that the base is what the manifest says, and makes it the
+// beginning of this generation: everything that is about the old one goes.
+// Position and identity come with Finish.
+func (r *Restore) takeBase(from storedBase) error {
+	if err := r.checkBase(); err != nil {
+		if unusable(err) {
+			return fmt.Errorf("%w: %w", ErrBase, err)
+		}
+		return err
+	}
+	b := r.db.pebble.NewBatch()
+	err := errors.Join(b.Delete(metaPosition, nil), b.Delete(metaIdentity, nil))
+	for _, v := range r.db.SchemaVersions() {
+		// Schemas on disk are those that the changelog has, and this one's has
+		// none yet (P18).
+		err = errors.Join(err, b.Delete(AppendSchemaKey(nil, v.Version), nil))
+	}
+	if err := errors.Join(err, putBase(b, from)); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	r.db.base = &from
+	return r.db.apply(b)
+}
+
+func (r *Restore) checkBase() error {
+	at, id, found, err := r.db.readMeta()
+	if err == nil && found {
+		err = r.db.loadSchemas()
+	}
+	want := r.base.Position
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return fmt.Errorf("%w: it has no position", ErrBase)
+	case at.position.Changelog != want.Changelog || !slices.Equal(at.position.Sources, want.Sources):
+		return fmt.Errorf("%w: it is at %+v, and the manifest says %+v", ErrBase, at.position, want)
+	case id.Partition != r.id.Partition:
+		return fmt.Errorf("%w: it is of partition %d, and this one is %d", ErrBase, id.Partition, r.id.Partition)
+	}
+	_, err = mergeVersions(r.id.Store, r.base.Versions, r.db.SchemaVersions())
+	return err
+}
+
+func putBase(b *pebble.Batch, base storedBase) error {
+	v, err := json.Marshal(base)
+	if err != nil {
+		return err
+	}
+	return b.Set(metaBase, v, nil)
+}
+
+// judgeBase says why a local copy cannot be used by a generation that needs its
+// base, or "".
+func (r *Restore) judgeBase(db *DB) (reason string, err error) {
+	var have storedBase
+	found, err := db.readJSON(metaBase, func(b []byte) error {
+		if err := json.Unmarshal(b, &have); err != nil {
+			return fmt.Errorf("%w: base: %w", ErrCorrupt, err)
+		}
+		return nil
+	})
+	switch {
+	case unusable(err):
+		return "local copy is damaged: " + err.Error(), nil
+	case err != nil:
+		return "", err
+	case !found:
+		return "local copy was made without the base savepoint", nil
+	case have.Instance != r.base.Instance || have.Changelog != r.base.Position.Changelog:
+		return "local copy was made from another savepoint", nil
+	}
+	db.base = &have
+	return "", nil
+}
