@@ -155,6 +155,22 @@ func TestReduceFails(t *testing.T) {
 	want(t, "out", values(d, "out"), "a", "ab", "abc")
 }
 
+// D2: key, value, headers and what Kafka adds count.
+func TestOutputSize(t *testing.T) {
+	d := newDriver(t, stepJob(), topology.MaxRecordBytes(1000))
+	const fits = 1000 - 70 - len("k") - len("/")
+	send(t, d, "in", "k", fmt.Sprint("emit:", strings.Repeat("x", fits)))
+	for _, test := range []struct {
+		size int
+		at   int64
+	}{{fits + 1, -1}, {fits, d.Now() + 1}} { // the second needs a header
+		err := d.Send("in", []byte("k"), fmt.Append(nil, "emit:", strings.Repeat("x", test.size)), test.at)
+		if !errors.Is(err, topology.ErrTooLarge) {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
 // What is too large even as a dead letter stops the job.
 func TestDeadLetterTooLarge(t *testing.T) {
 	d := newDriver(t, stepJob(topology.OnBadRecord(topology.DeadLetter("dead"))), topology.MaxRecordBytes(1000))
@@ -395,6 +411,7 @@ func TestP23Timestamps(t *testing.T) {
 		{-1, 6000, now, "6000"},
 		{now - 7, now - 7, now - 7, ""},
 		{now - 7, now + 3600_000, now - 7, strconv.FormatInt(now-7+3600_000, 10)}, // D4
+		{now + 1000, now + 3600_500, now, strconv.FormatInt(now+3600_500, 10)},    // P27: by the log's time
 		{now + 4000_000, 1 << 60, now, strconv.FormatInt(now+3600_000, 10)},       // D4
 	} {
 		value := fmt.Sprintf(`{"type":"motion","room":1,"time":%d}`, test.event)
