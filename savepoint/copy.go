@@ -206,7 +206,7 @@ func (a *Attempt) dropTables(c Checkpoint, p *copied, keep map[string]int64) err
 
 // copyTables copies those tables that were not copied yet.
 func (a *Attempt) copyTables(ctx context.Context, c Checkpoint, p *copied, names map[string]int64) error {
-	for name := range names {
+	for _, name := range sortedKeys(names) {
 		if _, ok := p.tables[name]; ok {
 			continue
 		}
