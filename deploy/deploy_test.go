@@ -5,7 +5,6 @@ package deploy_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -66,10 +65,13 @@ func readCompose(t *testing.T) compose {
 // everything before it is parsed, and nothing is done.
 func checkCommand(t *testing.T, where string, args []string) {
 	t.Helper()
-	var errOut bytes.Buffer
-	streams := cli.Streams{In: strings.NewReader(""), Out: io.Discard, Err: &errOut}
+	var out, errOut bytes.Buffer
+	streams := cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errOut}
 	if code := cli.Main(t.Context(), append(slices.Clone(args), "--help"), streams, nil); code != cli.Done {
 		t.Errorf("%s: procd %s: %s", where, strings.Join(args, " "), errOut.String())
+	}
+	if !strings.HasPrefix(args[0], "-") && !strings.Contains(out.String(), "\n  procd "+args[0]+" ") {
+		t.Errorf("%s: there is no command %s", where, args[0])
 	}
 }
 
