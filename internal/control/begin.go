@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/procd/procd/internal/seat"
+	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
 
@@ -21,10 +22,36 @@ const (
 	expiryMargin = time.Second
 )
 
-// StartOptions are what the person who starts a job allows.
+// StartOptions are what the person who starts a job wants and allows. What
+// drops or accepts something counts for the one generation that is begun with
+// it, and is recorded there.
 type StartOptions struct {
 	Resume bool // start a job that was stopped
+
+	Savepoint *Chosen  // start from a savepoint; nil: go on, or begin anew
+	Drop      []string // uids whose state in the savepoint is given up
+	AcceptGap bool     // go on without records that retention has removed
+	Again     bool     // from a savepoint that an earlier generation began with
+
+	// SavepointDir is where this process has the job's savepoints: the base of
+	// the current generation is looked for there too, by its id.
+	SavepointDir string
+	// JobFile is what the next command in a refusal is to name.
+	JobFile string
 }
+
+// Chosen is the savepoint that a start names.
+type Chosen struct {
+	// Opened is nil for `latest` where the job has no savepoint.
+	Opened *savepoint.Savepoint
+	// Path is its directory, absolute.
+	Path string
+	// Word is what the user wrote: an id, a path or `latest`.
+	Word string
+}
+
+// Latest is the word for the newest savepoint of the job; it never rewinds (P7).
+const Latest = "latest"
 
 // Begin is everything between the start of a process and the moment its
 // workers may join the group: read what is current, decide if there is

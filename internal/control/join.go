@@ -22,7 +22,8 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 	lease := &Lease{
 		Job: p.settings.Job, StartID: b.startID,
 		Generation: c.Generation, Revision: c.Revision, JobHash: c.JobHash, Run: verdict.Run,
-		plane: p, stores: c.Stores,
+		plane: p, stores: c.Stores, seat: b.seat,
+		base: &baseFinder{generation: &c.Generation, options: b.options},
 	}
 	// A static member keeps its old protocol until it rejoins, and the group
 	// would refuse this process because of its own past. The seat's lock says
@@ -35,7 +36,7 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 	if err := p.checkTopics(ctx, c.Generation, b.definition.Outputs); err != nil {
 		return nil, err
 	}
-	return lease, b.seat.Prune(c.Generation.Generation)
+	return lease, b.seat.Prune(lease.adoptable(c.Generation.Generation)...)
 }
 
 // CheckTopics compares the sources and internal topics that exist now with

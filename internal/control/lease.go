@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/procd/procd/internal/seat"
 	"github.com/procd/procd/kstate"
 )
 
@@ -20,6 +21,8 @@ type Lease struct {
 
 	plane  *Plane
 	stores []StoreSchemas
+	seat   *seat.Seat
+	base   *baseFinder
 }
 
 // Protocol is the name that the group's balancer must have.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/procd/procd/savepoint"
 )
 
 // recordFormat is the version of the control topic's records. A reader refuses
@@ -119,8 +121,51 @@ type Generation struct {
 	// (P10); what lies below is replay. Absent in a first generation.
 	Frontiers Offsets `json:"frontiers,omitempty"`
 
+	// Savepoint is what the generation began with; nil if with nothing.
+	Savepoint *SavepointRef `json:"savepoint,omitempty"`
+	// Previous is the generation before, 0 if there was none.
+	Previous int `json:"previous,omitempty"`
+	// Dropped are the uids whose state in the savepoint was given up (--drop).
+	Dropped []string `json:"dropped,omitempty"`
+	// AcceptedGap is the number of records that retention had removed from
+	// behind the savepoint's offsets, and that are skipped (--accept-gap).
+	AcceptedGap int64 `json:"accepted_gap,omitempty"`
+
 	CreatedAt time.Time `json:"created_at"`
 	By        string    `json:"by"` // user@host
+}
+
+// Replay is the number of records that the generation processes although an
+// earlier one had (P6): by how much its start is a rewind.
+func (g *Generation) Replay() (records int64) {
+	for topic, frontiers := range g.Frontiers {
+		for partition, frontier := range frontiers {
+			if start, ok := g.Start.At(topic, int32(partition)); ok {
+				records += max(0, frontier-start)
+			}
+		}
+	}
+	return records
+}
+
+// SavepointRef is the savepoint that a generation began with.
+type SavepointRef struct {
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256"` // of the manifest: stands for every byte (P1)
+	// Path is its directory, as the process that began the generation had it.
+	// Until the state is detached every process of the job reads it (P16).
+	Path string         `json:"path"`
+	Form savepoint.Form `json:"form"`
+	// Job and Generation took it: where a host still has that generation's
+	// stores, they are adopted (P15).
+	Job        string `json:"job"`
+	Generation int    `json:"generation"`
+}
+
+// Is says whether both are the same savepoint: byte for byte, or moved,
+// copied or exported.
+func (r SavepointRef) Is(other SavepointRef) bool {
+	return r.SHA256 == other.SHA256 || r.ID == other.ID && r.Job == other.Job
 }
 
 // Topic finds a source or internal topic of the generation.

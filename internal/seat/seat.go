@@ -126,11 +126,15 @@ func (s *Seat) Renew(from string) (string, error) {
 	return id, nil
 }
 
-// Prune removes the stores of every generation but keep: a generation's state
-// is of no use to another one (S5), and nobody else would free its disk.
-func (s *Seat) Prune(keep int) error {
-	kept := filepath.Base(s.generationDir(keep))
-	return removeGenerations(s.dir, func(name string) bool { return name != kept })
+// Prune removes the stores of every generation but those to keep: the current
+// one, and the one whose stores it may still adopt (P15). No other generation
+// has a use for them (S5), and nobody else would free their disk.
+func (s *Seat) Prune(keep ...int) error {
+	kept := make(map[string]bool, len(keep))
+	for _, generation := range keep {
+		kept[filepath.Base(s.generationDir(generation))] = true
+	}
+	return removeGenerations(s.dir, func(name string) bool { return !kept[name] })
 }
 
 // Release unlocks the seat for the next process. Its identity and its stores

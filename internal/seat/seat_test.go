@@ -128,7 +128,7 @@ func TestNotWritable(t *testing.T) {
 	}
 }
 
-func TestPruneKeepsOneGeneration(t *testing.T) {
+func TestPruneKeepsWhatIsNamed(t *testing.T) {
 	s := take(t, t.TempDir())
 	for g := 1; g <= 3; g++ {
 		if err := os.MkdirAll(s.StoreDir(g, "arm", 0), 0o755); err != nil {
@@ -138,11 +138,19 @@ func TestPruneKeepsOneGeneration(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(s.Dir(), "gold"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Prune(2); err != nil {
-		t.Fatal(err)
-	}
-	if got := names(t, s.Dir()); got != "FORMAT LOCK g2 gold identity" {
-		t.Errorf("left: %s", got)
+	for _, c := range []struct {
+		keep []int
+		want string
+	}{
+		{[]int{3, 2}, "FORMAT LOCK g2 g3 gold identity"}, // P15
+		{[]int{2}, "FORMAT LOCK g2 gold identity"},
+	} {
+		if err := s.Prune(c.keep...); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, s.Dir()); got != c.want {
+			t.Errorf("left: %s, want %s", got, c.want)
+		}
 	}
 }
 

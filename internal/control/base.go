@@ -1,0 +1,202 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/savepoint"
+)
+
+// Base is the savepoint that a generation began with, for as long as the state
+// of one of its partitions is not detached from it (P16).
+type Base struct {
+	// Savepoint is open; its manifest has the checksum that the generation
+	// record has. Its files are not verified yet.
+	Savepoint *savepoint.Savepoint
+	Dir       string // of the savepoint
+
+	lease *Lease
+}
+
+// BasePart is one partition of a store in a base.
+type BasePart struct {
+	// Dir holds the part's files, in either form of savepoint.
+	Dir  string
+	Part *savepoint.Part
+	// Versions are the schemas of its rows, by the numbers that the generation
+	// has for them too (P18).
+	Versions []kstate.SchemaVersion
+	// Adopt is the directory of the same partition on this seat, made by the
+	// generation that took the savepoint; "" if there is none (P15).
+	Adopt string
+}
+
+// Base returns the savepoint that the generation began with, nil if it began
+// with none. It opens it at the first call: a process whose partitions are all
+// detached does not need it. The error is *[Refused] where the savepoint is not
+// found, or is another one under the same name: the state must not be started
+// without it (P16).
+func (l *Lease) Base() (*Base, error) {
+	ref := l.Generation.Savepoint
+	if ref == nil {
+		return nil, nil
+	}
+	opened, dir, err := l.base.open()
+	if err != nil {
+		return nil, err
+	}
+	return &Base{Savepoint: opened, Dir: dir, lease: l}, nil
+}
+
+// Part finds one partition of a store; false for a store that is new in this
+// generation and starts empty.
+func (b *Base) Part(uid string, partition int32) (BasePart, bool) {
+	part, ok := b.Savepoint.Manifest().Part(uid, partition)
+	if !ok {
+		return BasePart{}, false
+	}
+	store, _ := b.Savepoint.Manifest().Store(uid)
+	found := BasePart{Dir: filepath.Join(b.Dir, "stores", uid, strconv.Itoa(int(partition))), Part: part}
+	for _, v := range store.Versions {
+		found.Versions = append(found.Versions, kstate.SchemaVersion{Version: v.Version, Schema: v.Schema})
+	}
+	found.Adopt, _ = b.lease.AdoptDir(uid, partition)
+	return found, true
+}
+
+// Native is the part as a store is made from it; only of a native savepoint.
+func (p BasePart) Native() kstate.Base {
+	base := kstate.Base{
+		Instance: p.Part.Instance, Position: p.Part.Position(), Versions: p.Versions, Adopt: p.Adopt,
+		Open: p.open,
+	}
+	for _, f := range p.Part.Files {
+		base.Files = append(base.Files, kstate.BaseFile{Name: f.Name, Size: f.Size, SHA256: f.SHA256})
+	}
+	return base
+}
+
+// open opens one file of the part, following no links (D3).
+func (p BasePart) open(name string) (io.ReadCloser, error) {
+	dir, err := savepoint.OpenDir(p.Dir)
+	if err != nil {
+		return nil, err
+	}
+	file, err := dir.Open(name)
+	return file, errors.Join(err, dir.Close())
+}
+
+// AdoptDir is this seat's directory of a store partition, made by the
+// generation that took the savepoint which this one began with (P15); false if
+// there is none. What is in it has to be compared with the manifest.
+func (l *Lease) AdoptDir(uid string, partition int32) (dir string, ok bool) {
+	generation, ok := l.adopts()
+	if !ok {
+		return "", false
+	}
+	dir = l.seat.StoreDir(generation, uid, partition)
+	info, err := os.Stat(dir)
+	return dir, err == nil && info.IsDir()
+}
+
+// adopts is the generation whose stores this one may adopt: of this job, and
+// an older one, since numbers may have begun anew with the control topic.
+func (l *Lease) adopts() (generation int, ok bool) {
+	ref := l.Generation.Savepoint
+	if ref == nil || ref.Job != l.Job || ref.Generation >= l.Generation.Generation {
+		return 0, false
+	}
+	return ref.Generation, true
+}
+
+// adoptable are the generations whose directories a seat keeps.
+func (l *Lease) adoptable(current int) []int {
+	keep := []int{current}
+	if old, ok := l.adopts(); ok {
+		keep = append(keep, old)
+	}
+	return keep
+}
+
+// Prune removes this seat's stores of all other generations: to be called once
+// every partition of this generation is detached from its savepoint (P15). A
+// [Plane.Begin] removes all but those that may still be adopted, so that the
+// disk never holds more than two generations.
+func (l *Lease) Prune() error { return l.seat.Prune(l.Generation.Generation) }
+
+// DeleteOlder deletes the internal topics of all generations before this one:
+// see [Plane.DeleteOlder].
+func (l *Lease) DeleteOlder(ctx context.Context) error {
+	return l.plane.DeleteOlder(ctx, l.Generation.Generation)
+}
+
+// DeleteOlder deletes the internal topics of every generation before the given
+// one, which must be detached: nothing reads them any more (P26). Calling it
+// again, or from several processes, does no harm.
+func (p *Plane) DeleteOlder(ctx context.Context, generation int) error {
+	topics, err := p.generationTopics(ctx)
+	if err != nil {
+		return err
+	}
+	var older []TopicRef
+	for _, t := range topics {
+		if g, ok := topicGeneration(p.settings.Job, t.Name); ok && g < generation {
+			older = append(older, t)
+		}
+	}
+	return p.remove(ctx, older)
+}
+
+// baseFinder opens a generation's savepoint once.
+type baseFinder struct {
+	generation *Generation
+	options    StartOptions
+
+	once   sync.Once
+	opened *savepoint.Savepoint
+	dir    string
+	err    error
+}
+
+func (f *baseFinder) open() (*savepoint.Savepoint, string, error) {
+	f.once.Do(f.find)
+	return f.opened, f.dir, f.err
+}
+
+// find looks where the user says, where the record says, and where this
+// process has its savepoints: mounts differ between hosts.
+func (f *baseFinder) find() {
+	ref := f.generation.Savepoint
+	if c := f.options.Savepoint; c != nil && c.Opened != nil && c.Opened.SHA256() == ref.SHA256 {
+		f.opened, f.dir = c.Opened, c.Path
+		return
+	}
+	dirs := []string{ref.Path}
+	if f.options.SavepointDir != "" {
+		dirs = append(dirs, filepath.Join(f.options.SavepointDir, ref.ID))
+	}
+	var errs []error
+	for _, dir := range dirs {
+		opened, err := savepoint.OpenPath(dir)
+		if err == nil && opened.SHA256() == ref.SHA256 {
+			f.opened, f.dir = opened, dir
+			return
+		}
+		if err == nil {
+			err = errors.Join(fmt.Errorf("%s is another savepoint", dir), opened.Close())
+		}
+		errs = append(errs, err)
+	}
+	f.err = &Refused{
+		Reason: fmt.Sprintf("state of generation %d begins with savepoint %s, which cannot be read: %v",
+			f.generation.Generation, ref.ID, errors.Join(errs...)),
+		Hint: "put it back, or name where it is with --savepoint-dir",
+	}
+}
