@@ -10,6 +10,9 @@ import (
 // errOldView: somebody decided something this process has not read yet.
 var errOldView = errors.New("procd/engine: this process's view of the job is old")
 
+// errMoved: somebody else works on the task.
+var errMoved = errors.New("procd/engine: the task's offsets moved while it was opened")
+
 // OffsetsError says that the offsets committed in the group are not those that
 // the state belongs to (P8). Going on would skip or double records.
 type OffsetsError struct {

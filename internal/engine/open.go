@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -35,11 +36,8 @@ func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
 	if err != nil {
 		return opened{err: err}
 	}
-	stage := &p.layout.stages[ref.stage]
-	for i, topic := range stage.inputs {
-		if err := agree(topic, ref.partition, s.inputs[i], p.generation(), pos); err != nil {
-			return opened{err: err}
-		}
+	if err := p.agree(ref, s.inputs, pos); err != nil {
+		return opened{err: p.confirm(ctx, ref, err)}
 	}
 	if err := p.checkRange(ctx, ref, s); err != nil {
 		return opened{err: err}
@@ -57,6 +55,60 @@ func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
 		run.SetProgress(topology.Progress{Frontiers: pos.Frontiers, Watermarks: pos.Watermarks})
 	}
 	return opened{run: run, logs: logs}
+}
+
+// agree checks the commits of all inputs of a task against its position (P8).
+func (p *process) agree(ref taskRef, commits []committed, pos *position) error {
+	for i, topic := range p.layout.stages[ref.stage].inputs {
+		if err := agree(topic, ref.partition, commits[i], p.generation(), pos); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// confirm looks again before a job is refused because offsets and position do
+// not agree. The two were read at two moments: a worker that lost the task
+// without knowing compares an old commit with the new owner's position (seen
+// with a process that slept). Only if a commit that does not move disagrees with
+// the position is something wrong.
+func (p *process) confirm(ctx context.Context, ref taskRef, disagreement error) error {
+	before, err := p.askCommits(ctx, ref)
+	if err != nil {
+		return err
+	}
+	pos, err := p.readPosition(ctx, ref)
+	if err != nil {
+		return err
+	}
+	after, err := p.askCommits(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if slices.Equal(before, after) && p.agree(ref, after, pos) != nil {
+		return disagreement
+	}
+	return fmt.Errorf("%w: %w", errMoved, disagreement)
+}
+
+// askCommits asks for the stable commits of a task's inputs.
+func (p *process) askCommits(ctx context.Context, ref taskRef) ([]committed, error) {
+	inputs := p.layout.stages[ref.stage].inputs
+	offsets, err := p.adm.FetchOffsetsForTopics(kadm.RequireStable(ctx), p.group, inputs...)
+	if err != nil {
+		return nil, fmt.Errorf("procd/engine: fetching committed offsets: %w", err)
+	}
+	commits := make([]committed, len(inputs))
+	for i, topic := range inputs {
+		commits[i].offset = -1
+		if o, ok := offsets.Lookup(topic, ref.partition); ok {
+			if o.Err != nil {
+				return nil, fmt.Errorf("procd/engine: fetching the committed offset of %s partition %d: %w", topic, ref.partition, o.Err)
+			}
+			commits[i] = committed{offset: o.At, meta: o.Metadata}
+		}
+	}
+	return commits, nil
 }
 
 // checkRange checks that the task's inputs still hold what comes next (O1): a

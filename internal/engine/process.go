@@ -182,6 +182,9 @@ func (p *process) tasks() []control.TaskState {
 // final reports whether an error stops the job in this process: nothing that
 // the broker or another try may mend.
 func (p *process) final(err error) bool {
+	if errors.Is(err, errMoved) {
+		return false
+	}
 	var offsets *OffsetsError
 	var partition *PartitionError
 	var outside *RangeError

@@ -235,14 +235,21 @@ func (w *worker) dropPartitions(partitions map[string][]int32, flush bool) {
 	if len(partitions) == 0 {
 		return
 	}
-	w.mail.post(func() { w.mail.revoked = true })
+	var refs []taskRef
 	for topic, ps := range partitions {
-		stage, ok := w.p.layout.stageOf(topic)
-		if !ok {
-			continue
+		if stage, ok := w.p.layout.stageOf(topic); ok {
+			for _, p := range ps {
+				refs = append(refs, taskRef{stage, p})
+			}
 		}
-		for _, p := range ps {
-			w.drop(taskRef{stage, p}, flush)
+	}
+	w.mail.post(func() {
+		w.mail.revoked = true
+		for _, ref := range refs {
+			delete(w.mail.fetched, ref) // if it comes back, it is with new offsets
 		}
+	})
+	for _, ref := range refs {
+		w.drop(ref, flush)
 	}
 }
