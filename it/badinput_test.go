@@ -57,6 +57,7 @@ func (j *job) says(p *kafkatest.Process, d time.Duration, pattern string) {
 // TestBrokerUnreachable: start says so within 10 s and keeps trying, all other
 // commands end with exit code 4.
 func TestBrokerUnreachable(t *testing.T) {
+	t.Parallel()
 	k := ownKafka(t, kafkatest.BrokerOptions{})
 	j := newJob(t, k, options{})
 	must(t, k.broker.Shutdown())
@@ -76,6 +77,7 @@ func TestBrokerUnreachable(t *testing.T) {
 }
 
 func TestUnknownJobAndTopic(t *testing.T) {
+	t.Parallel()
 	k := sharedKafka(t)
 	j := newJob(t, k, options{})
 	for _, command := range [][]string{{"status", "no-such-job"}, {"stop", "no-such-job"}, {"reset", "no-such-job", "--yes"}} {
@@ -132,6 +134,7 @@ func (j *job) produceTo(records ...*kgo.Record) {
 // TestBadRecordFails stops at each bad record, naming its place, and again
 // after a restart: nothing is skipped in silence.
 func TestBadRecordFails(t *testing.T) {
+	t.Parallel()
 	for _, bad := range badRecords[:len(badRecords)-2] {
 		t.Run(bad.name, func(t *testing.T) {
 			j := newJob(t, sharedKafka(t), options{Partitions: 1})
@@ -151,6 +154,7 @@ func TestBadRecordFails(t *testing.T) {
 // kills processes meanwhile: every bad one is dead-lettered exactly once, with
 // its coordinates, and the rest is exact.
 func TestBadRecordsDeadLettered(t *testing.T) {
+	t.Parallel()
 	name := nameOf(t)
 	j := newJob(t, sharedKafka(t), options{Name: name, Input: "  on-bad-record: {dead-letter: " + name + "-dead}\n"})
 	must(t, j.kafka.CreateTopic(t.Context(), name+"-dead", 2, nil))
@@ -244,6 +248,7 @@ func sameDeadLetters(letters, bad []*kgo.Record) error {
 
 // TestBadRecordsSkipped goes past them, and counts.
 func TestBadRecordsSkipped(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{Input: "  on-bad-record: skip\n"})
 	good, bad := j.produceGarbage(10_000)
 	p := j.metered(j.data)
@@ -264,6 +269,7 @@ func nameOf(t *testing.T) string {
 
 // TestWrongPartitioner produces as librdkafka does by default (P24).
 func TestWrongPartitioner(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	e := event{"activate", 1, 0}
 	r := e.record(j.In)
@@ -278,6 +284,7 @@ func TestWrongPartitioner(t *testing.T) {
 // before the epoch. They must not stop the job, and an output never carries a
 // Kafka timestamp later than now (D4, P22, P23).
 func TestFarFuture(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{Configs: map[string]string{"message.timestamp.after.max.ms": "9223372036854775807", "message.timestamp.before.max.ms": "9223372036854775807"}})
 	century := time.Now().AddDate(100, 0, 0)
 	records := j.records([]event{{"activate", 1, 0}, {"motion", 1, century.UnixMilli()}, {"motion", 1, 7000}, {"activate", 2, -9000}, {"motion", 2, 1}})
@@ -301,6 +308,7 @@ func TestFarFuture(t *testing.T) {
 
 // TestPartitionsAdded stops before a key is split (O5).
 func TestPartitionsAdded(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	p := j.start()
 	j.watch()
@@ -316,6 +324,7 @@ func TestPartitionsAdded(t *testing.T) {
 
 // TestTopicRecreated: the old offsets mean nothing in the new topic (O4).
 func TestTopicRecreated(t *testing.T) {
+	t.Parallel()
 	for _, running := range []bool{false, true} {
 		t.Run(fmt.Sprintf("running=%v", running), func(t *testing.T) {
 			j := newJob(t, sharedKafka(t), options{})
@@ -344,6 +353,7 @@ func TestTopicRecreated(t *testing.T) {
 
 // TestOffsetsBelowLogStart: records the job has not read are gone (O1).
 func TestOffsetsBelowLogStart(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{Partitions: 1})
 	p := j.start()
 	g := newGenerator(run.seed, 50)
@@ -362,6 +372,7 @@ func TestOffsetsBelowLogStart(t *testing.T) {
 // TestGroupOffsets: somebody resets, raises or deletes the group's offsets
 // (P8); the state says where it belongs, and takes it on request.
 func TestGroupOffsets(t *testing.T) {
+	t.Parallel()
 	for name, tamper := range map[string]func(j *job){
 		"reset":   func(j *job) { j.setOffset(0) },
 		"raised":  func(j *job) { j.setOffset(2000) },
@@ -412,6 +423,7 @@ func (j *job) deleteGroup() {
 
 // TestChangelogPolicy: a changelog that deletes by age deletes state.
 func TestChangelogPolicy(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	p := j.start()
 	j.produce(newGenerator(run.seed, 50).events(1000)...)
@@ -426,6 +438,7 @@ func TestChangelogPolicy(t *testing.T) {
 
 // TestDataDirectory: not writable, and written by a newer procd.
 func TestDataDirectory(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o644))
@@ -447,6 +460,7 @@ func TestDataDirectory(t *testing.T) {
 // TestBrokenJobFile: exit code 2, with the place of every error. The thirty
 // kinds of broken files are tested in package config.
 func TestBrokenJobFile(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	j.edit("filter: type in", "fitler: type in")
 	j.edit("time - state.since > 5000", "time - state.sinse > 5000")
@@ -462,8 +476,9 @@ func TestBrokenJobFile(t *testing.T) {
 // TestDiskFull fills the file system of the state: the process says so and
 // pauses, or ends with an error; with space again it goes on where it was.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	disk := mountSmall(t, "64m")
-	j := newJob(t, sharedKafka(t), options{})
+	j := newJob(t, sharedKafka(t), options{Name: "no-space-" + run.id})
 	j.watch()
 	j.data = disk
 	g := newGenerator(run.seed, 20_000)
@@ -474,7 +489,7 @@ func TestDiskFull(t *testing.T) {
 	full := filepath.Join(disk, "full")
 	fill(t, full)
 	j.produce(g.events(20_000)...)
-	j.says(p, 30*time.Second, "disk.*full|no space left")
+	j.says(p, 30*time.Second, "disk is nearly full|no space left")
 	must(t, os.Remove(full))
 	if !p.Running() {
 		j.wantEnd(p, exitFailed, disk)

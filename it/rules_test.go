@@ -32,6 +32,7 @@ func (j *job) generations() (records []*kgo.Record) {
 // TestP1StartsAtOnce starts many processes in the same instant, from nothing:
 // one decides, the others join.
 func TestP1StartsAtOnce(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
 	feed := j.feed(newGenerator(run.seed, 100), feedRate)
@@ -53,6 +54,7 @@ func TestP1StartsAtOnce(t *testing.T) {
 // TestP2ChangedJob edits the file: refused while the old one runs, a revision
 // when it does not, and refused for good if the state does not fit.
 func TestP2ChangedJob(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
 	p := j.start()
@@ -139,6 +141,7 @@ func TestSecondSignal(t *testing.T) {
 // TestP5PausedAcrossReset pauses a process in its transaction while the job is
 // stopped, reset and started again: what it had open must never appear.
 func TestP5PausedAcrossReset(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
 	feed := j.feed(newGenerator(run.seed, 100), feedRate)
@@ -225,6 +228,7 @@ func after(output, first []*kgo.Record) []*kgo.Record {
 
 // TestP6StopIsDurable: a stopped job stays stopped, whatever restarts it.
 func TestP6StopIsDurable(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
 	a, b := j.start(), j.start()
@@ -271,6 +275,7 @@ output: {topic: {{.Out}}}
 // the commit of a whole transaction; the one record must be blamed, and all
 // others be processed.
 func TestP22TooLarge(t *testing.T) {
+	t.Parallel()
 	name := nameOf(t)
 	dead := name + "-dead"
 	j := newJob(t, sharedKafka(t), options{Name: name, Template: growYAML, Partitions: 1, Input: "  on-bad-record: {dead-letter: " + dead + "}\n"})
@@ -310,6 +315,7 @@ func TestP22TooLarge(t *testing.T) {
 // TestP23OutputTimestamps: an output carries its input's Kafka timestamp, not
 // the event time, which retention would take for the record's age.
 func TestP23OutputTimestamps(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	at := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	records := j.records([]event{{"activate", 1, 0}, {"motion", 1, 6000}})
@@ -341,6 +347,7 @@ func header(r *kgo.Record, key string) string {
 
 // TestP26InternalTopics: what procd's topics must be set to.
 func TestP26InternalTopics(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{Template: floorsYAML})
 	p := j.start()
 	j.produce(newGenerator(run.seed, 100).events(1000)...)
@@ -382,6 +389,7 @@ func TestP26InternalTopics(t *testing.T) {
 // holds the job back; status names who it is (T5), and the job goes on when it
 // ends.
 func TestForeignTransaction(t *testing.T) {
+	t.Parallel()
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
 	p := j.start()
