@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"runtime"
+	"testing"
+)
+
+func TestDivide(t *testing.T) {
+	for _, memory := range []int64{minMemory, defaultMemory, 8 << 30} {
+		b := divide(memory)
+		used := b.blockCache + b.writeBack
+		if used != memory/2 {
+			t.Errorf("%d: caches take %d, not half", memory, used)
+		}
+		// What the Go runtime does not see must not come on top.
+		outside := int64(0)
+		if cacheOutsideHeap {
+			outside = b.blockCache
+		}
+		if b.limit+outside != memory {
+			t.Errorf("%d: limit %d and %d outside of the heap", memory, b.limit, outside)
+		}
+	}
+}
+
+func TestWorkers(t *testing.T) {
+	cores := runtime.GOMAXPROCS(0)
+	for _, test := range []struct {
+		memory int64
+		tasks  int
+		want   int
+	}{
+		{8 << 30, 1000, cores},
+		{8 << 30, 1, 1},
+		{minMemory, 1000, 1},
+		{256 << 20, 1000, min(cores, 2)},
+		{defaultMemory, 0, 1},
+	} {
+		if got := workers(test.memory, test.tasks); got != test.want {
+			t.Errorf("workers(%d, %d) = %d, want %d", test.memory, test.tasks, got, test.want)
+		}
+	}
+}
