@@ -50,8 +50,8 @@ type Origin string
 const (
 	OriginLocal     Origin = "local"     // the local copy
 	OriginChangelog Origin = "changelog" // nothing else
-	OriginCopied    Origin = "copied"    // a base, at least some tables of it copied
-	OriginAdopted   Origin = "adopted"   // a base, all tables of it linked (P15)
+	OriginCopied    Origin = "copied"    // a base, more of it copied than linked
+	OriginAdopted   Origin = "adopted"   // a base, most of its bytes linked (P15)
 )
 
 // metaBase says, in a store that was made from a base, which one it was.
@@ -110,24 +110,26 @@ func (r *Restore) placeFiles(dir string) (storedBase, error) {
 	if err != nil {
 		return from, err
 	}
-	r.origin = OriginAdopted
+	var linked, copied int64
 	for _, f := range r.base.Files {
 		if filepath.Base(f.Name) != f.Name || f.Name == instanceFile {
 			return from, fmt.Errorf("%w: it has a file %q", ErrBase, f.Name)
 		}
 		if adopt != "" && isTable(f.Name) && r.link(adopt, dir, f) {
 			from.Linked, from.Adopted = append(from.Linked, f), adopt
+			linked += f.Size
 			continue
 		}
 		if isTable(f.Name) {
-			r.origin = OriginCopied
+			copied += f.Size
 		}
 		if err := r.copyBaseFile(dir, f); err != nil {
 			return from, err
 		}
 	}
-	if len(from.Linked) == 0 {
-		r.origin = OriginCopied
+	r.origin = OriginCopied
+	if linked > copied {
+		r.origin = OriginAdopted
 	}
 	return from, r.env.syncDir(dir)
 }

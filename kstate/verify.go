@@ -85,16 +85,15 @@ func (db *DB) verifyTable(ctx context.Context, adopted string, want BaseFile) er
 	return nil
 }
 
-// verified records that nothing is left to check. Should it be lost in a crash,
-// the check is done again.
+// verified records that nothing is left to check.
 func (db *DB) verified(base storedBase) {
 	base.Linked, base.Adopted = nil, ""
 	b := db.pebble.NewBatch()
 	err := putBase(b, base)
 	if err != nil {
 		err = errors.Join(err, b.Close())
-	} else {
-		err = db.apply(b)
+	} else if err = db.apply(b); err == nil {
+		err = db.flush()
 	}
 	if err != nil {
 		db.report(BackgroundError, err)
