@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/internal/seat"
 	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
 
@@ -43,6 +45,13 @@ type Config struct {
 	Stdout          io.Writer
 	Logger          *slog.Logger
 	Registry        prometheus.Registerer
+	// Location is the savepoint directory; nil: savepoints cannot be taken here.
+	Location *savepoint.Location
+	// Report sends a worker's report to the coordinator of a savepoint.
+	Report func(context.Context, control.Report) error
+	// Coordinate, if set, runs while this process owns the job's first task:
+	// its owner coordinates savepoints.
+	Coordinate func(context.Context) error
 	// Announce, if set, is told the process's tasks whenever they change.
 	Announce func([]control.TaskState)
 }

@@ -74,6 +74,7 @@ func (l *layout) newStage(stage *topology.Stage, lease *control.Lease) (stageLay
 		sl.inputIDs = append(sl.inputIDs, ref.ID)
 		sl.starts = append(sl.starts, g.Start[topic.name])
 		sl.internal = append(sl.internal, in.Source == nil)
+		sl.source = sl.source || in.Source != nil
 		sl.partitions = max(sl.partitions, ref.Partitions)
 	}
 	for _, uid := range stage.Stores {
@@ -100,6 +101,7 @@ type stageLayout struct {
 	inputIDs   [][16]byte
 	starts     [][]int64 // by input and partition: the generation record's offsets
 	internal   []bool    // by input: whether it is a repartition topic
+	source     bool      // whether an input is a source
 	partitions int32
 	stores     []storeLayout
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -35,12 +37,14 @@ type process struct {
 	adm             *kadm.Client
 	metrics         *metrics
 	workers         []*worker
-	opening         chan struct{} // bounds the tasks that open at once
-	openings        sync.WaitGroup
+	opening         chan struct{}  // bounds the tasks that open at once
+	aside           sync.WaitGroup // what runs beside the loops: openings, copies, the coordinator
 	ctx             context.Context
 	diskLow         atomic.Bool // inputs are paused (S9)
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// resign ends this process's coordinator; nil: it has none.
+	resign   context.CancelFunc
 	states   map[taskRef]taskInfo
 	consumed map[topicPartition]int64 // committed offsets of repartition topics, since the last purge
 	out      sync.Mutex               // stdout
@@ -74,6 +78,9 @@ func newProcess(ctx context.Context, cfg Config) (*process, error) {
 		ctx:       ctx,
 	}
 	p.metrics = newMetrics(cfg)
+	if err := os.RemoveAll(p.checkpoints()); err != nil {
+		return nil, fmt.Errorf("procd/engine: removing what a savepoint left behind: %w", err)
+	}
 	if p.deleteRetention, err = p.askDeleteRetention(ctx); err != nil {
 		return nil, err
 	}
@@ -124,6 +131,9 @@ func (p *process) taskState(worker int, ref taskRef, s taskState) {
 	p.mu.Lock()
 	p.states[ref] = taskInfo{worker: worker, state: s}
 	p.countStates()
+	if ref == firstTask && s == taskRunning {
+		p.coordinate()
+	}
 	p.mu.Unlock()
 	p.announce()
 }
@@ -133,9 +143,30 @@ func (p *process) taskGone(worker int, ref taskRef) {
 	if p.states[ref].worker == worker {
 		delete(p.states, ref)
 	}
+	if ref == firstTask && p.resign != nil {
+		p.resign()
+		p.resign = nil
+	}
 	p.countStates()
 	p.mu.Unlock()
 	p.announce()
+}
+
+// firstTask is the task whose owner coordinates savepoints.
+var firstTask = taskRef{0, 0}
+
+// coordinate starts this process's coordinator; mu is held.
+func (p *process) coordinate() {
+	if p.cfg.Coordinate == nil || p.resign != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	p.resign = cancel
+	p.aside.Go(func() {
+		if err := p.cfg.Coordinate(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("the coordinator of savepoints ended; another process, or a restart of this one, takes over", "err", err)
+		}
+	})
 }
 
 // restoreProgress notes how many changelog offsets a task has still to read.
@@ -178,6 +209,10 @@ func (p *process) tasks() []control.TaskState {
 	}
 	return tasks
 }
+
+// checkpoints is where this process keeps checkpoints while they are copied:
+// beside the stores, so that they are links.
+func (p *process) checkpoints() string { return filepath.Join(p.cfg.Seat.Dir(), "checkpoints") }
 
 // final reports whether an error stops the job in this process: nothing that
 // the broker or another try may mend.

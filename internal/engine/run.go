@@ -48,6 +48,9 @@ func (e *Engine) Run(parent context.Context) error {
 	others.Go(func() { cancel(p.watchSurroundings(ctx)) })
 	others.Go(func() { p.purge(ctx) })
 	for _, w := range p.workers {
+		if cfg := p.cfg; cfg.Report != nil {
+			others.Go(func() { w.reports.run(ctx, cfg.Report, w.warnReport) })
+		}
 		workers.Go(func() {
 			if err := w.run(ctx); err != nil {
 				cancel(err)
@@ -56,7 +59,7 @@ func (e *Engine) Run(parent context.Context) error {
 	}
 	workers.Wait()
 	cancel(nil)
-	p.openings.Wait()
+	p.aside.Wait()
 	others.Wait()
 	if err := context.Cause(ctx); err != context.Canceled && err != context.Cause(parent) {
 		return err

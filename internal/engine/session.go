@@ -41,6 +41,7 @@ func (w *worker) join(ctx context.Context) error {
 		return err
 	}
 	w.mail.reset()
+	w.newSession()
 	w.client = kprom.NewMetrics("procd_kafka")
 	w.p.metrics.clients[w.n].current.Store(w.client)
 	sess, err := kgo.NewGroupTransactSession(w.options(id)...)

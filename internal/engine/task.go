@@ -25,6 +25,7 @@ type task struct {
 
 	metrics *taskMetrics
 	owned   time.Time     // when it was certainly ours: when it started, or committed (P17)
+	paused  bool          // its inputs are; from the start, until applyPauses
 	touched bool          // in the open transaction
 	tails   []*kgo.Record // last changelog record of each store in the open transaction
 	logs    []int64       // next changelog offset of each store
@@ -118,6 +119,7 @@ func (w *worker) drop(ref taskRef, flush bool) {
 		return
 	}
 	delete(w.tasks, ref)
+	w.newSession()
 	for _, topic := range t.stage.inputs {
 		delete(w.byTP, topicPartition{topic, ref.partition})
 	}
@@ -133,7 +135,7 @@ func (w *worker) closeTask(t *task, flush bool) {
 	t.cancel()
 	if result := t.opened; result != nil {
 		// Opening ends by its cancelled context, or has ended already.
-		w.p.openings.Go(func() {
+		w.p.aside.Go(func() {
 			if o := <-result; o.run != nil {
 				closeStores(o.run, false, warn)
 			}
@@ -167,9 +169,10 @@ func (w *worker) open(ctx context.Context, ref taskRef, s *start) {
 		w.byTP[topicPartition{topic, ref.partition}] = t
 	}
 	w.tasks[ref] = t
+	w.newSession()
 	w.p.taskState(w.n, ref, t.state)
 	result := t.opened
-	w.p.openings.Go(func() {
+	w.p.aside.Go(func() {
 		result <- w.p.openTask(octx, ref, s)
 		w.mail.post(func() {})
 	})
@@ -208,11 +211,9 @@ func (w *worker) start(t *task, o opened) {
 	t.run, t.logs = o.run, o.logs
 	t.metrics = w.p.metrics.task(t)
 	t.owned = time.Now()
+	t.paused = true
 	t.tails = make([]*kgo.Record, len(t.logs))
 	t.state = taskRunning
-	if !w.held {
-		w.cl.ResumeFetchPartitions(t.partitions())
-	}
 	w.p.taskState(w.n, t.ref, t.state)
 	w.log.Info("task runs", "task", w.p.taskName(t.ref), "offsets", t.offsets())
 }

@@ -26,11 +26,19 @@ func (p *process) watchControl(ctx context.Context) error {
 		if err := tail.Err(); err != nil {
 			return err
 		}
+		p.wake() // there may be something to do for a savepoint
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// wake makes every worker take a turn.
+func (p *process) wake() {
+	for _, w := range p.workers {
+		w.mail.post(func() {})
 	}
 }
 
@@ -77,9 +85,7 @@ func (p *process) checkDisk() {
 	} else {
 		p.log.Info("there is room on the disk again; inputs go on", "dir", p.cfg.Seat.Dir(), "free", free)
 	}
-	for _, w := range p.workers {
-		w.mail.post(func() {})
-	}
+	p.wake()
 }
 
 // checkBlocked exports how much of the sources an open transaction of somebody

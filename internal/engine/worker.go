@@ -36,8 +36,11 @@ type worker struct {
 
 	txn   transaction
 	limit commitLimit
-	held  bool            // inputs are paused until there is room on the disk
-	rec   topology.Record // the record at hand, reused
+	part  *part // in the savepoint that is being taken; nil: none
+	// session is another one whenever the worker joined or its tasks changed.
+	session string
+	reports *reporter
+	rec     topology.Record // the record at hand, reused
 
 	identity string       // of the seat, when the client was built
 	instance string       // static member id and transactional id of the client
@@ -52,6 +55,8 @@ func newWorker(p *process, n int) *worker {
 		log:   p.log.With("worker", n),
 		tasks: map[taskRef]*task{},
 		byTP:  map[topicPartition]*task{},
+
+		reports: newReporter(),
 	}
 	w.step()
 	return w
@@ -150,7 +155,8 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 	if rewound {
 		return nil // what was fetched is fetched again
 	}
-	w.hold(w.p.diskLow.Load())
+	w.follow()
+	w.applyPauses()
 	if err := w.process(fetches); err != nil {
 		return w.stateFailed(err)
 	}
@@ -159,6 +165,9 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 		if err := w.commit(); err != nil {
 			return err
 		}
+	}
+	if err := w.attend(); err != nil {
+		return err
 	}
 	return w.tick(now)
 }
@@ -170,7 +179,7 @@ const tickEvery = 100 * time.Millisecond
 
 // tick lets the stores write what is committed.
 func (w *worker) tick(now time.Time) error {
-	if now.Sub(w.ticked) < tickEvery {
+	if w.txn.open || now.Sub(w.ticked) < tickEvery {
 		return nil
 	}
 	w.ticked = now
@@ -188,20 +197,21 @@ func (w *worker) tick(now time.Time) error {
 	return nil
 }
 
-// hold pauses the inputs of all running tasks, or lets them go on.
-func (w *worker) hold(on bool) {
-	if w.held == on {
-		return
-	}
-	w.held = on
+// applyPauses pauses and resumes the inputs of running tasks: they stand still
+// while there is no room on the disk (S9), and for a savepoint.
+func (w *worker) applyPauses() {
+	low := w.p.diskLow.Load()
 	for _, t := range w.tasks {
+		pause := low || w.part != nil && w.part.frozen(t)
 		switch {
-		case t.state != taskRunning:
-		case on:
+		case t.state != taskRunning || t.paused == pause:
+			continue
+		case pause:
 			w.cl.PauseFetchPartitions(t.partitions())
 		default:
 			w.cl.ResumeFetchPartitions(t.partitions())
 		}
+		t.paused = pause
 	}
 }
 
@@ -210,10 +220,18 @@ func (w *worker) hold(on bool) {
 const maxPoll = 20_000
 
 // idlePoll bounds a poll with nothing to commit; news wake it earlier.
-const idlePoll = time.Second
+// savepointPoll does while a savepoint is taken, when a flush may have ended.
+const (
+	idlePoll      = time.Second
+	savepointPoll = 10 * time.Millisecond
+)
 
 func (w *worker) poll(ctx context.Context) kgo.Fetches {
-	pctx, cancel := context.WithTimeout(ctx, w.txn.untilDue(w.p.cfg.Commit, idlePoll))
+	idle := idlePoll
+	if w.part != nil {
+		idle = savepointPoll
+	}
+	pctx, cancel := context.WithTimeout(ctx, w.txn.untilDue(w.p.cfg.Commit, idle))
 	defer cancel()
 	w.mail.onNews(cancel)
 	defer w.mail.onNews(nil)
@@ -292,6 +310,10 @@ func (w *worker) leave(clean bool) {
 		if t.touched {
 			t.rollback()
 		}
+	}
+	if w.part != nil {
+		w.part.leave()
+		w.part = nil
 	}
 	w.txn.replaced()
 	sess, closed := w.sess, make(chan struct{})
