@@ -16,6 +16,8 @@ const (
 	maxFileBytes  = 1 << 40
 	maxPartitions = 1 << 20
 	maxVersion    = 1 << 16 // as kstate
+
+	maxDefinitionBytes = 16 << 20 // it is read into memory
 )
 
 var (
@@ -78,6 +80,9 @@ func (c *manifestCheck) head() {
 	if d := m.Definition; d != nil {
 		if d.Name != definitionName {
 			c.fail(ErrName, "definition file %q", d.Name)
+		}
+		if d.Size > maxDefinitionBytes {
+			c.fail(ErrTooLarge, "definition of %d bytes", d.Size)
 		}
 		c.file("definition", *d)
 	}

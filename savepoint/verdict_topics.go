@@ -63,7 +63,7 @@ func (j *judge) offset(where string, offset, start, end int64) {
 			Text: fmt.Sprintf("%s of %s, offsets %d to %d, are skipped: retention has removed them", count(start-offset, "record"), where, offset, start-1)})
 	case offset < start:
 		j.add(Line{Rule: RuleOffsetsLost, Level: Refuse, Subject: where, Count: start - offset, Flag: "--accept-gap",
-			Text: fmt.Sprintf("retention has removed %s of %s that the job has not seen, offsets %d to %d, written after the savepoint of %s", count(start-offset, "record"), where, offset, start-1, j.m.CreatedAt.UTC().Format("2006-01-02T15:04:05Z")),
+			Text: fmt.Sprintf("retention has removed %s of %s that the job had not read at the savepoint, offsets %d to %d (savepoint of %s)", count(start-offset, "record"), where, offset, start-1, j.m.CreatedAt.UTC().Format("2006-01-02T15:04:05Z")),
 			Hint: "take a newer savepoint, or go on without these records"})
 	case offset > end:
 		j.add(Line{Rule: RuleOffsetsBeyond, Level: Refuse, Subject: where, Count: offset - end,
