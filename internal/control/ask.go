@@ -116,6 +116,17 @@ func (p *Plane) WaitResult(ctx context.Context, r Request, seen func(*View)) (Re
 	}
 }
 
+// AwaitStopped waits until the processes of a stopped run have left, and removes
+// the members that do not: what [Plane.Stop] does after STOPPED. A run that is
+// not stopped any more is not waited for. If ctx ends first the error is
+// [ErrTimeout].
+func (p *Plane) AwaitStopped(ctx context.Context, run int) (removed []string, err error) {
+	if s := p.tail.View().State(); s.State == Running || s.Run != run {
+		return nil, nil
+	}
+	return p.drain(ctx, run)
+}
+
 // Report writes what one worker says of an attempt; it returns when the broker
 // has it. At is filled in.
 func (p *Plane) Report(ctx context.Context, r Report) error {

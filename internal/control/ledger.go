@@ -175,6 +175,15 @@ func (v *View) Results() []Result {
 	})
 }
 
+// Revisions are the revisions of the newest generation, the oldest first.
+func (v *View) Revisions() []Revision {
+	all := make([]Revision, 0, len(v.revisions))
+	for _, r := range slices.Sorted(maps.Keys(v.revisions)) {
+		all = append(all, v.revisions[r])
+	}
+	return all
+}
+
 // Saved reports whether a savepoint has a SAVED record: whether it counts, for
 // `latest` and in lists (P14).
 func (v *View) Saved(id string) bool { return v.savepoints.results[id].Saved }

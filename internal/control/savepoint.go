@@ -103,8 +103,11 @@ type Report struct {
 	// tasks change: another one in the middle of an attempt ends the attempt.
 	Session string       `json:"session"`
 	Tasks   []TaskReport `json:"tasks"` // all that the worker has
-	// Bytes is how much the process copied so far, for the progress bar.
+	// Bytes is how much the worker copied so far, Total how much it knows that
+	// it has to copy, both over all its tasks. They are for the progress bar;
+	// and a pre-copy or copy that reports no new bytes for long has failed.
 	Bytes int64 `json:"bytes,omitempty"`
+	Total int64 `json:"total,omitempty"`
 	// PauseMillis is the longest that one of the tasks stood still, as far as
 	// it is known.
 	PauseMillis int64 `json:"pause_ms,omitempty"`

@@ -1,0 +1,172 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/savepoint"
+	"github.com/procd/procd/topology"
+)
+
+// begin discards what earlier attempts left, looks for the manifest and makes
+// the attempt's directory, in this order (P14).
+func (r *runner) begin(e Begin) Begun {
+	o := Begun{key: e.key}
+	if !e.Make {
+		if o.Err = r.Location.Discard(e.request); o.Err == nil {
+			o.Complete, o.Err = r.complete(e.request)
+		}
+		return o
+	}
+	o.Token = randomText()
+	made, err := r.Location.Begin(e.request, e.attempt, o.Token)
+	switch {
+	case errors.Is(err, savepoint.ErrExists):
+		o.Complete, o.Err = r.complete(e.request)
+	case err != nil:
+		o.Err = err
+	default:
+		r.mu.Lock()
+		r.attempts[e.key] = made
+		r.mu.Unlock()
+	}
+	return o
+}
+
+// complete describes the savepoint if it has its manifest; nil if it has not.
+func (r *runner) complete(id string) (*Complete, error) {
+	s, err := r.Location.Open(id)
+	if errors.Is(err, savepoint.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := describe(s.Manifest(), s.SHA256())
+	return &c, nil
+}
+
+func describe(m *savepoint.Manifest, sha256 string) Complete {
+	c := Complete{SHA256: sha256, Bytes: m.Bytes()}
+	for i := range m.Stores {
+		c.Rows += m.Stores[i].Entries()
+	}
+	return c
+}
+
+// measure reads the high watermarks of all partitions: the end that
+// read_committed readers see may not have reached the last transaction (P12).
+func (r *runner) measure(ctx context.Context, topics []string) (control.Offsets, error) {
+	listed, err := r.adm.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("procd/coordinator: ends of the repartition topics: %w", err)
+	}
+	ends := make(control.Offsets, len(topics))
+	for _, topic := range topics {
+		for p := range int32(len(listed[topic])) {
+			end, ok := listed.Lookup(topic, p)
+			if !ok {
+				return nil, fmt.Errorf("procd/coordinator: the broker did not say the end of %s/%d", topic, p)
+			}
+			ends[topic] = append(ends[topic], end.Offset)
+		}
+	}
+	return ends, nil
+}
+
+func (r *runner) publish(ctx context.Context, e Publish) (Complete, error) {
+	r.mu.Lock()
+	made := r.attempts[e.key]
+	delete(r.attempts, e.key)
+	r.mu.Unlock()
+	m, err := r.manifest(e)
+	if err != nil {
+		return Complete{}, err
+	}
+	sha256, err := made.Complete(ctx, m, r.Plan.Definition)
+	if err != nil {
+		return Complete{}, err
+	}
+	return describe(m, sha256), nil
+}
+
+// manifest puts together what the workers reported.
+func (r *runner) manifest(e Publish) (*savepoint.Manifest, error) {
+	g := &r.Lease.Generation
+	m := &savepoint.Manifest{
+		ID: e.request, Job: g.Job, Generation: g.Generation, Revision: r.Lease.Revision, Run: e.Request.Run,
+		CreatedAt: r.Now().UTC(), By: e.Request.By, Form: savepoint.Native, JobHash: r.Lease.JobHash,
+	}
+	for _, t := range g.Sources {
+		m.Sources = append(m.Sources, savepoint.Topic{Name: t.Name, ID: t.ID.String(), Partitions: t.Partitions})
+	}
+	parts := make(map[string][]savepoint.Part)
+	for _, t := range e.Tasks {
+		m.Tasks = append(m.Tasks, savepoint.Task{
+			Stage: t.Stage, Partition: t.Partition, Sources: t.Sources, Frontiers: t.Frontiers, Watermarks: t.Watermarks,
+		})
+		for _, p := range t.Parts {
+			parts[p.UID] = append(parts[p.UID], p)
+		}
+	}
+	for _, s := range r.Plan.Stages {
+		m.Stages = append(m.Stages, savepoint.Stage{
+			ID: s.ID, Partitions: partitions(e.Tasks, s.ID), Partitioner: partitioner(r.Plan, s),
+		})
+	}
+	for _, spec := range r.Plan.Stores {
+		versions, current, ok := r.Lease.Schemas(spec.UID)
+		if !ok {
+			return nil, fmt.Errorf("procd/coordinator: generation %d has no schema of %s", g.Generation, spec.UID)
+		}
+		m.Stores = append(m.Stores, savepoint.NewStore(spec, versions, current, parts[spec.UID]))
+	}
+	return m, nil
+}
+
+func partitions(tasks []control.TaskReport, stage string) (n int32) {
+	for _, t := range tasks {
+		if t.Stage == stage {
+			n++
+		}
+	}
+	return n
+}
+
+// partitioner is what put the keys of a stage's inputs on partitions (P24).
+func partitioner(plan *topology.Plan, s *topology.Stage) topology.Partitioner {
+	in := s.Inputs[0]
+	if in.Source != nil {
+		return in.Source.Partitioner
+	}
+	return plan.Topics[in.Topic].Partitioner
+}
+
+// ask asks for a scheduled savepoint.
+func (r *runner) ask(ctx context.Context) error {
+	_, err := r.Plane.RequestScheduled(ctx, newID(r.Now()))
+	return err
+}
+
+// prune takes results back before it removes their savepoints: `latest` must
+// not lead to what is gone.
+func (r *runner) prune(ctx context.Context, ids []string) error {
+	if err := r.Plane.Forget(ctx, ids...); err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		err := r.Location.Remove(id, func(*savepoint.Manifest) error { return nil }) // the machine has asked
+		if err != nil && !errors.Is(err, savepoint.ErrNotFound) {
+			errs = append(errs, err)
+			continue
+		}
+		r.Logger.Info("removed a savepoint that the schedule does not keep", "savepoint", id)
+	}
+	return errors.Join(errs...)
+}
