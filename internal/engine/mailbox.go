@@ -10,13 +10,12 @@ import (
 // mailbox holds what kgo's goroutine tells the worker.
 type mailbox struct {
 	mu         sync.Mutex
-	assigned   map[taskRef]struct{}         // of the last sync, whole (P19)
-	incomplete time.Time                    // since when an assignment with tasks on their way stands; zero: none
-	commits    map[topicPartition]committed // of the offset fetch under way
-	fetched    map[taskRef]*start           // tasks whose offsets were fetched
-	revoked    bool                         // End(TryAbort) is due (P19)
-	nudges     int                          // rejoins this worker asked for
-	news       bool                         // posted, and not yet taken
+	assigned   map[taskRef]struct{} // of the last sync, whole (P19)
+	incomplete time.Time            // since when an assignment with tasks on their way stands; zero: none
+	fetched    map[taskRef]*start   // tasks whose offsets were fetched
+	revoked    bool                 // End(TryAbort) is due (P19)
+	nudges     int                  // rejoins this worker asked for
+	news       bool                 // posted, and not yet taken
 	wake       context.CancelFunc
 }
 

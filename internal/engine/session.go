@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/plugin/kprom"
 
 	"github.com/procd/procd/topology"
@@ -42,6 +41,7 @@ func (w *worker) join(ctx context.Context) error {
 	}
 	w.mail.reset()
 	w.newSession()
+	w.link = &link{w: w}
 	w.client = kprom.NewMetrics("procd_kafka")
 	w.p.metrics.clients[w.n].current.Store(w.client)
 	sess, err := kgo.NewGroupTransactSession(w.options(id)...)
@@ -66,12 +66,12 @@ func (w *worker) options(id string) []kgo.Opt {
 			protocol: w.p.cfg.Lease.Protocol(),
 			layout:   w.p.layout,
 			claims:   w.memberData,
-			assigned: w.onAssigned,
+			assigned: w.link.onAssigned,
 		}),
-		kgo.OnOffsetsFetched(w.onOffsetsFetched),
-		kgo.AdjustFetchOffsetsFn(w.onFetchOffsets),
-		kgo.OnPartitionsRevoked(w.onRevoked),
-		kgo.OnPartitionsLost(w.onLost),
+		kgo.OnOffsetsFetched(w.link.onOffsetsFetched),
+		kgo.AdjustFetchOffsetsFn(w.link.onFetchOffsets),
+		kgo.OnPartitionsRevoked(w.link.onRevoked),
+		kgo.OnPartitionsLost(w.link.onLost),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),                              // O8
@@ -129,128 +129,4 @@ func (w *worker) memberData() memberData {
 	d := memberData{Warm: w.p.warmTasks()}
 	w.mail.read(func() { d.Nudge = w.mail.nudges })
 	return d
-}
-
-// onAssigned gets every assignment whole. It is where ownership comes from;
-// the callbacks are only the moment to act (P19).
-func (w *worker) onAssigned(tasks map[taskRef]struct{}, incomplete bool) {
-	w.mail.post(func() {
-		m := &w.mail
-		m.assigned = tasks
-		for ref := range m.fetched {
-			if _, ok := tasks[ref]; !ok {
-				delete(m.fetched, ref)
-			}
-		}
-		if !incomplete {
-			m.incomplete = time.Time{}
-		} else if m.incomplete.IsZero() {
-			m.incomplete = time.Now()
-		}
-	})
-}
-
-// onOffsetsFetched keeps the metadata of the commits, which kgo does not pass
-// on (P8). kgo calls it right before onFetchOffsets, on the same goroutine.
-func (w *worker) onOffsetsFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
-	got := map[topicPartition]committed{}
-	for _, g := range resp.Groups {
-		for _, t := range g.Topics {
-			for _, p := range t.Partitions {
-				c := committed{offset: p.Offset}
-				if p.Metadata != nil {
-					c.meta = *p.Metadata
-				}
-				got[topicPartition{t.Topic, p.Partition}] = c
-			}
-		}
-	}
-	w.mail.read(func() { w.mail.commits = got })
-	return nil
-}
-
-// onFetchOffsets gets the partitions that are new to this client, before their
-// first fetch. It answers with an offset for each, never a symbolic one (O2),
-// and pauses them: their task is not running yet (T11).
-func (w *worker) onFetchOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	pause := map[string][]int32{}
-	starts := map[taskRef]*start{}
-	var commits map[topicPartition]committed
-	w.mail.read(func() { commits = w.mail.commits })
-	for topic, partitions := range offsets {
-		stage, ok := w.p.layout.stageOf(topic)
-		if !ok {
-			continue
-		}
-		for partition := range partitions {
-			pause[topic] = append(pause[topic], partition)
-			at, err := w.startInput(taskRef{stage, partition}, topic, commits, starts)
-			if err != nil {
-				at = 0 // paused for good: the task's opening fails with this error
-			}
-			partitions[partition] = kgo.NewOffset().At(at).WithEpoch(-1)
-		}
-	}
-	w.cl.PauseFetchPartitions(pause)
-	w.mail.post(func() {
-		for ref, s := range starts {
-			w.mail.fetched[ref] = s
-		}
-	})
-	return offsets, nil
-}
-
-// startInput decides where one input starts and notes it for its task.
-func (w *worker) startInput(ref taskRef, topic string, commits map[topicPartition]committed, starts map[taskRef]*start) (int64, error) {
-	stage := &w.p.layout.stages[ref.stage]
-	s := starts[ref]
-	if s == nil {
-		s = &start{inputs: make([]committed, len(stage.inputs)), next: make([]int64, len(stage.inputs))}
-		starts[ref] = s
-	}
-	c, ok := commits[topicPartition{topic, ref.partition}]
-	if !ok {
-		c.offset = -1
-	}
-	i := stage.input(topic)
-	at, err := startOffset(c, w.p.cfg.Lease.Generation.Generation, stage.start(i, ref.partition))
-	if err != nil {
-		s.err = err
-	}
-	s.inputs[i], s.next[i] = c, at
-	return at, err
-}
-
-// onRevoked and onLost run while the worker is between AllowRebalance and the
-// return of its next poll, so it touches no task meanwhile (P19). Tasks are
-// closed here, before the revocation is acknowledged.
-func (w *worker) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
-	w.dropPartitions(revoked, true)
-}
-
-func (w *worker) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
-	w.dropPartitions(lost, true)
-}
-
-func (w *worker) dropPartitions(partitions map[string][]int32, flush bool) {
-	if len(partitions) == 0 {
-		return
-	}
-	var refs []taskRef
-	for topic, ps := range partitions {
-		if stage, ok := w.p.layout.stageOf(topic); ok {
-			for _, p := range ps {
-				refs = append(refs, taskRef{stage, p})
-			}
-		}
-	}
-	w.mail.post(func() {
-		w.mail.revoked = true
-		for _, ref := range refs {
-			delete(w.mail.fetched, ref) // if it comes back, it is with new offsets
-		}
-	})
-	for _, ref := range refs {
-		w.drop(ref, flush)
-	}
 }

@@ -27,6 +27,7 @@ type worker struct {
 
 	sess *kgo.GroupTransactSession
 	cl   *kgo.Client
+	link *link // of the callbacks of cl
 	// client are the metrics of cl. A successor gets its own, since the old
 	// client may still be closing.
 	client *kprom.Metrics
@@ -328,6 +329,7 @@ func (w *worker) leave(clean bool) {
 	case <-time.After(closeWait):
 		w.log.Warn("the Kafka client takes long to close; going on without it")
 	}
+	w.link.sever()
 	for ref := range w.tasks {
 		w.drop(ref, clean)
 	}
