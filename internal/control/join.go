@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// settleTime is how long a topic may be unknown to the broker that was
-	// asked, after another one created it, before it counts as gone.
+	// settleTime is how long the broker that was asked may not know of a topic
+	// that another one created or deleted, before its word counts.
 	settleTime  = 3 * time.Second
 	settlePause = 20 * time.Millisecond
 )
@@ -46,8 +46,7 @@ func (l *Lease) CheckTopics(ctx context.Context) error {
 	return l.plane.checkTopics(ctx, l.Generation, nil)
 }
 
-// checkTopics asks again for a while where a topic is missing: one broker may
-// not know yet what another has created.
+// checkTopics asks again for a while before it refuses what may pass.
 func (p *Plane) checkTopics(ctx context.Context, g Generation, outputs []string) error {
 	for end := time.Now().Add(settleTime); ; {
 		found, err := p.findAll(ctx, g, outputs)
@@ -58,7 +57,7 @@ func (p *Plane) checkTopics(ctx context.Context, g Generation, outputs []string)
 		if refused == nil {
 			return missing(outputs, found)
 		}
-		if !anyMissing(g, found) || time.Now().After(end) {
+		if !unsettled(g, found) || time.Now().After(end) {
 			return refused
 		}
 		select {
@@ -97,12 +96,19 @@ func (p *Plane) findAll(ctx context.Context, g Generation, outputs []string) (ma
 	return found, nil
 }
 
-func anyMissing(g Generation, found map[string]foundTopic) bool {
-	for _, topics := range [][]TopicRef{g.Sources, g.Topics} {
-		for _, t := range topics {
-			if _, ok := found[t.Name]; !ok {
-				return true
-			}
+// unsettled says that the broker that was asked may not know yet what others
+// have done: a topic is missing, or an internal one is still that of a decider
+// that was fenced and whose topics were made anew (seen with three starts at
+// once).
+func unsettled(g Generation, found map[string]foundTopic) bool {
+	for _, t := range g.Sources {
+		if _, ok := found[t.Name]; !ok {
+			return true
+		}
+	}
+	for _, t := range g.Topics {
+		if have, ok := found[t.Name]; !ok || have.ID != t.ID {
+			return true
 		}
 	}
 	return false
