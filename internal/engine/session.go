@@ -43,11 +43,13 @@ func (w *worker) join(ctx context.Context) error {
 	w.newSession()
 	w.link = &link{w: w}
 	w.client = kprom.NewMetrics("procd_kafka")
-	w.p.metrics.clients[w.n].current.Store(w.client)
 	sess, err := kgo.NewGroupTransactSession(w.options(id)...)
 	if err != nil {
 		return fmt.Errorf("procd/engine: building the client of worker %d: %w", w.n, err)
 	}
+	// Only now: building the client is what fills w.client, and a scrape may
+	// come at any time.
+	w.p.metrics.clients[w.n].current.Store(w.client)
 	w.sess, w.cl = sess, sess.Client()
 	return nil
 }
