@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -33,17 +31,10 @@ func List(ctx context.Context, s Settings) ([]Summary, error) {
 		return nil, err
 	}
 	defer p.Close()
-	topics, err := p.metadata(ctx)
+	jobs, err := p.Jobs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var jobs []string
-	for _, t := range topics {
-		if job, ok := jobOfControlTopic(*t.Topic); ok {
-			jobs = append(jobs, job)
-		}
-	}
-	slices.SortFunc(jobs, strings.Compare)
 	summaries := make([]Summary, len(jobs))
 	var group errgroup.Group
 	group.SetLimit(listAtOnce)
