@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/procd/procd/internal/seat"
@@ -87,6 +90,9 @@ type beginning struct {
 	options    StartOptions
 	startID    string
 
+	looked  bool
+	first   int       // the run that was current at the first look
+	removed bool      // the seats of the stopped run
 	waiting time.Time // since when members of another definition are waited for
 }
 
@@ -99,8 +105,10 @@ func (b *beginning) open(ctx context.Context) error {
 		return err
 	}
 	_, exists := found[control]
-	if err := missing(b.definition.userTopics(), found); err != nil && !exists {
-		return err
+	if !exists {
+		if _, err := b.examine(ctx, &View{}); err != nil {
+			return err
+		}
 	}
 	if err := p.ensureControlTopic(ctx, exists); err != nil {
 		return err
@@ -117,6 +125,7 @@ func (b *beginning) run(ctx context.Context) (*Lease, error) {
 		if err != nil {
 			return nil, err
 		}
+		b.look()
 		verdict := Decide(b.plane.tail.View(), b.facts(group))
 		switch {
 		case verdict.Action == Refuse:
@@ -125,6 +134,9 @@ func (b *beginning) run(ctx context.Context) (*Lease, error) {
 			return b.join(ctx, verdict, group)
 		case verdict.Action == Wait:
 			err = b.wait(ctx, verdict)
+		case verdict.Action == Remove:
+			b.removed = true
+			err = b.plane.leave(ctx, "the job was stopped", verdict.Members...)
 		default:
 			err = b.plane.decide(ctx, b.tryDecide, b.settled)
 		}
@@ -147,11 +159,22 @@ func (b *beginning) read(ctx context.Context) (members, error) {
 	return group, both.Wait()
 }
 
+// look keeps what the job was when this start looked first.
+func (b *beginning) look() {
+	if !b.looked {
+		b.looked, b.first = true, b.plane.tail.View().State().Run
+	}
+}
+
 func (b *beginning) facts(group members) Facts {
 	_, others := group.split(b.seat.InstancePrefix())
 	patience := b.plane.settings.SessionTimeout + expiryMargin
 	waited := !b.waiting.IsZero() && b.plane.settings.Now().Sub(b.waiting) >= patience
-	return Facts{Definition: b.definition, Resume: b.options.Resume, Live: others, Waited: waited}
+	return Facts{
+		Definition: b.definition, Resume: b.options.Resume,
+		From: b.options.Savepoint.candidate(), Again: b.options.Again, Run: b.first,
+		Live: others, Waited: waited, Removed: b.removed,
+	}
 }
 
 // settled says that the topic, as far as it was read, leaves nothing to write.
@@ -183,6 +206,10 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	if b.settled() {
 		return nil
 	}
+	topics, err := b.examine(ctx, p.tail.View())
+	if err != nil {
+		return err
+	}
 	before, err := p.generationTopics(ctx)
 	if err != nil {
 		return err
@@ -198,8 +225,8 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	}
 	view := p.tail.View()
 	verdict := Decide(view, b.facts(group))
-	if !verdict.writes() {
-		return nil
+	if !verdict.writes() || verdict.Action == Create && topics.found == nil {
+		return nil // not what it was a moment ago
 	}
 	if err := p.fence(ctx); err != nil {
 		return err
@@ -207,7 +234,7 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	o := origin{startID: b.startID, by: p.settings.By, at: p.settings.Now().UTC()}
 	var begun Generation
 	if verdict.Action == Create {
-		begun, err = b.create(ctx, verdict, before, o)
+		begun, err = b.create(ctx, verdict, topics, before, o)
 		if errors.Is(err, errConflict) {
 			return d.conflict(ctx, err)
 		}
@@ -225,23 +252,38 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	}
 	p.settings.Logger.Info("decided", "action", string(verdict.Action), "generation", verdict.Generation,
 		"revision", verdict.Revision, "run", verdict.Run, "reason", verdict.Reason)
+	b.tell(begun)
 	return nil
 }
 
-// create makes a generation's topics and its record.
-func (b *beginning) create(ctx context.Context, verdict Verdict, before []TopicRef, o origin) (Generation, error) {
+// tell says what a person who starts from a savepoint should know (P6).
+func (b *beginning) tell(g Generation) {
+	if n := g.Replay(); n > 0 {
+		b.plane.settings.Logger.Warn("the start is a rewind: records are processed again",
+			"records", n, "savepoint", g.Savepoint.ID)
+	}
+	if g.AcceptedGap > 0 {
+		b.plane.settings.Logger.Warn("records that retention removed are skipped", "records", g.AcceptedGap, "savepoint", g.Savepoint.ID)
+	}
+}
+
+// examine looks at the topics that a new generation needs, and judges the
+// savepoint that it is to begin with, before anything is touched.
+func (b *beginning) examine(ctx context.Context, v *View) (examined, error) {
+	verdict := Decide(v, b.facts(members{}))
+	if verdict.Action != Create {
+		return examined{}, nil
+	}
+	return b.plane.examine(ctx, b.definition, verdict.From, b.options)
+}
+
+// create makes a generation's topics and its record. The past is fenced.
+func (b *beginning) create(ctx context.Context, verdict Verdict, topics examined, before []TopicRef, o origin) (Generation, error) {
 	p := b.plane
 	g := newGeneration(verdict, b.definition, p.settings.Job, o)
-	found, err := p.find(ctx, b.definition.userTopics()...)
-	if err != nil {
-		return g, err
-	}
-	if err := missing(b.definition.userTopics(), found); err != nil {
-		return g, err
-	}
 	counts := make(map[string]int32)
 	for _, s := range b.definition.Sources {
-		t := found[s.Topic]
+		t := topics.found[s.Topic]
 		counts[s.Topic] = t.Partitions
 		g.Sources = append(g.Sources, TopicRef{Name: s.Topic, ID: t.ID, Partitions: t.Partitions})
 	}
@@ -250,14 +292,42 @@ func (b *beginning) create(ctx context.Context, verdict Verdict, before []TopicR
 		return g, err
 	}
 	g.Stages = stages
+	if err := b.position(ctx, &g, verdict.From, topics, counts); err != nil {
+		return g, err
+	}
 	if err := p.remove(ctx, leftOver(g.Job, g.Generation, before)); err != nil {
 		return g, err
 	}
-	if g.Topics, err = p.create(ctx, specs); err != nil {
-		return g, err
-	}
-	g.Start, err = p.resolveStart(ctx, b.definition.Sources, counts)
+	g.Topics, err = p.create(ctx, specs)
 	return g, err
+}
+
+// position says where the generation starts: at the savepoint's offsets, and
+// where input.start says in topics that it does not know. From there up to the
+// frontiers it is replay (P10).
+func (b *beginning) position(ctx context.Context, g *Generation, from *Candidate, topics examined, counts map[string]int32) error {
+	p := b.plane
+	unknown := slices.DeleteFunc(slices.Clone(b.definition.Sources), func(s SourceDefinition) bool {
+		_, ok := topics.start[s.Topic]
+		return ok
+	})
+	start, err := p.resolveStart(ctx, unknown, counts)
+	if err != nil {
+		return err
+	}
+	maps.Copy(start, topics.start)
+	g.Start = start
+	if from == nil {
+		return nil
+	}
+	current, _ := p.tail.View().Current()
+	committed, err := p.committed(kadm.RequireStable(ctx), current.Generation)
+	if err != nil {
+		return err
+	}
+	g.Frontiers = inherit(g.Sources, from.Manifest, current.Generation, committed)
+	g.Dropped, g.AcceptedGap = slices.Clone(b.options.Drop), topics.gap
+	return nil
 }
 
 // leftOver are topics of a generation that never began.

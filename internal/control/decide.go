@@ -4,18 +4,27 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Facts are what a start knows beside the control topic.
 type Facts struct {
 	Definition Definition
 	Resume     bool // `start --resume`
+	// From is the savepoint that the start names; nil if it names none.
+	From  *Candidate
+	Again bool // `start --again`
+	// Run is the run that was current when this start looked first: a later
+	// one was begun by somebody else meanwhile.
+	Run int
 	// Live are the members of the group that are not on this process's seat
 	// (P2), by instance id, or by member id where there is none.
 	Live []string
 	// Waited says that the session timeout has passed since Live was first
 	// seen not empty: whoever is still there is alive.
 	Waited bool
+	// Removed says that the seats of the stopped run were removed from the group.
+	Removed bool
 }
 
 // Action is what a start has to do next.
@@ -26,6 +35,7 @@ const (
 	Create Action = "create" // write generation, and with it a new run
 	Revise Action = "revise" // write a revision of the current generation
 	Resume Action = "resume" // write the state only: a new run of what is current
+	Remove Action = "remove" // the members of a stopped run from the group (P3)
 	Wait   Action = "wait"   // for members of another definition to leave or expire
 	Refuse Action = "refuse" // say why, exit 3
 )
@@ -37,7 +47,9 @@ type Verdict struct {
 	Revision   int            // to join or write
 	Run        int            // to join or write
 	Stores     []StoreSchemas // to write: every store, its versions numbered (P18)
-	Reason     string         // Wait: whom for; Revise: what changed
+	From       *Candidate     // Create: the savepoint that it begins with, or nil
+	Members    []string       // Remove: their instance ids
+	Reason     string         // Wait: whom for; Revise: what changed; Join, Resume: why a savepoint is passed over
 	Refusal    *Refused       // Refuse
 }
 
@@ -53,13 +65,29 @@ func (v Verdict) writes() bool {
 // A verdict that writes is only valid for a decider, who has read the topic to
 // its end after becoming it (P1).
 func Decide(v *View, f Facts) Verdict {
+	if f.From == nil {
+		return goOn(v, f)
+	}
+	verdict, reason := begins(v, f)
+	if reason == "" {
+		return verdict
+	}
+	verdict = goOn(v, f)
+	if verdict.Reason == "" {
+		verdict.Reason = reason
+	}
+	return verdict
+}
+
+// goOn decides a start that names no savepoint, or one to pass over.
+func goOn(v *View, f Facts) Verdict {
 	c, started := v.Current()
 	if !started || c.State.State == Reset {
 		return quiet(f, c, create(c, f))
 	}
 	stopped := c.State.State == Stopped
 	if stopped && !f.Resume {
-		return refuseStopped(c)
+		return refuseStopped(c, f.From)
 	}
 	run := c.State.Run
 	if stopped {
@@ -93,11 +121,9 @@ func revise(c Current, d Definition, next Verdict) Verdict {
 	stores, misfits := followStores(c.Stores, d.Stores)
 	misfits = append(followStages(c.Generation, d), misfits...)
 	if len(misfits) > 0 {
-		return Verdict{Action: Refuse, Refusal: &Refused{
-			Reason: fmt.Sprintf("the job differs from the one that generation %d runs, and state cannot follow: %s",
-				c.Generation.Generation, strings.Join(misfits, "; ")),
-			Hint: "change it back, or " + resetHint(c.Generation.Job),
-		}}
+		return refuse(fmt.Sprintf("the job differs from the one that generation %d runs, and state cannot follow: %s",
+			c.Generation.Generation, strings.Join(misfits, "; ")),
+			"change it back, or "+resetHint(c.Generation.Job))
 	}
 	next.Action = Revise
 	next.Revision++
@@ -119,7 +145,7 @@ func quiet(f Facts, c Current, verdict Verdict) Verdict {
 		return Verdict{Action: Wait, Reason: who}
 	}
 	reason, hint := alive(c, verdict)
-	return Verdict{Action: Refuse, Refusal: &Refused{Reason: reason + " (" + who + ")", Hint: hint}}
+	return refuse(reason+" ("+who+")", hint)
 }
 
 func alive(c Current, verdict Verdict) (reason, hint string) {
@@ -127,6 +153,11 @@ func alive(c Current, verdict Verdict) (reason, hint string) {
 	switch {
 	case c.Generation.Generation == 0:
 		return "the job was never started, but its group has members", "they are not procd's: end them, or rename the job"
+	case verdict.From != nil && c.State.State == Running:
+		return fmt.Sprintf("the job is already running (%s)", origins(c.Generation)),
+			"procd savepoint-and-stop " + c.Generation.Job + ", or " + stop + ", then start again"
+	case verdict.From != nil:
+		return "the job does not run, but its group still has members", stop + " again removes them; then start again"
 	case verdict.Action == Revise && c.State.State == Running:
 		return "the job is already running with another definition", stop + ", then start with --resume"
 	case verdict.Action == Create:
@@ -135,20 +166,37 @@ func alive(c Current, verdict Verdict) (reason, hint string) {
 	return "the job was stopped, but processes of it are still running", stop + " again removes them; then start with --resume"
 }
 
-func refuseStopped(c Current) Verdict {
+// refuseStopped is the answer to what a container's restart policy does after
+// a stop (P6).
+func refuseStopped(c Current, from *Candidate) Verdict {
 	at := ""
 	if !c.State.At.IsZero() {
-		at = " at " + c.State.At.UTC().Format("2006-01-02T15:04:05Z")
+		at = " at " + timestamp(c.State.At)
 	}
 	by := ""
 	if c.State.By != "" {
 		by = " by " + c.State.By
 	}
-	return Verdict{Action: Refuse, Refusal: &Refused{
-		Reason: fmt.Sprintf("the job was stopped%s%s (generation %d, run %d)", at, by, c.State.Generation, c.State.Run),
-		Hint:   "continue it with procd start --resume",
-	}}
+	where, hint := "", "continue it with procd start --resume"
+	if c.State.Savepoint != "" {
+		where = " with savepoint " + c.State.Savepoint
+		hint = "start from there with procd start --savepoint " + c.State.Savepoint + ", or continue with --resume"
+	}
+	switch {
+	case from == nil || from.Manifest == nil:
+	case from.Latest:
+		hint += ", or go back with --savepoint " + from.Ref.ID
+	default:
+		hint += ", or go back to " + from.Ref.ID + " once more with --again"
+	}
+	return refuse(fmt.Sprintf("the job was stopped%s%s%s (generation %d, run %d)", where, at, by, c.State.Generation, c.State.Run), hint)
 }
+
+func refuse(reason, hint string) Verdict {
+	return Verdict{Action: Refuse, Refusal: &Refused{Reason: reason, Hint: hint}}
+}
+
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 // followStages names the stages that the current generation has and the job
 // does not, and the other way round: committed offsets and position records
@@ -256,11 +304,17 @@ func abbreviate(names []string) string {
 }
 
 // newGeneration is the record of a Create, without what only a cluster can
-// say: partitions, topic ids and start offsets.
+// say: partitions, topic ids, start offsets and frontiers.
 func newGeneration(v Verdict, d Definition, job string, o origin) Generation {
-	return Generation{
+	g := Generation{
 		Job: job, Generation: v.Generation, Run: v.Run, StartID: o.startID,
 		JobHash: d.Hash, Definition: d.Text, Stores: v.Stores,
+		Previous:  v.Generation - 1,
 		CreatedAt: o.at, By: o.by,
 	}
+	if v.From != nil {
+		ref := v.From.Ref
+		g.Savepoint = &ref
+	}
+	return g
 }

@@ -1,6 +1,9 @@
 package control
 
-import "github.com/procd/procd/topology"
+import (
+	"github.com/procd/procd/savepoint"
+	"github.com/procd/procd/topology"
+)
 
 // Definition is what deciding needs to know of a job's plan. [Define] makes
 // one; the decider's scenarios write theirs as text.
@@ -21,6 +24,8 @@ type StageDefinition struct {
 	Repartitions []string
 	// Feeds are the short names of the repartition topics that it writes.
 	Feeds []string
+	// Partitioner is what puts keys on the partitions of its inputs (P24).
+	Partitioner topology.Partitioner
 }
 
 // StoreDefinition is one store.
@@ -38,8 +43,11 @@ type SourceDefinition struct {
 // Define takes from a plan what deciding needs to know of it.
 func Define(plan *topology.Plan) Definition {
 	d := Definition{Hash: plan.Hash, Text: plan.Definition}
-	for _, s := range plan.Stages {
-		d.Stages = append(d.Stages, defineStage(plan, s))
+	judged := savepoint.PlanOf(plan)
+	for i, s := range plan.Stages {
+		stage := defineStage(plan, s)
+		stage.Partitioner = judged.Stages[i].Partitioner
+		d.Stages = append(d.Stages, stage)
 		for _, in := range s.Inputs {
 			if in.Source != nil {
 				d.Sources = append(d.Sources, SourceDefinition{Topic: plan.Topics[in.Topic].Name, Start: in.Source.Start})

@@ -1,6 +1,10 @@
 package control
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/procd/procd/savepoint"
+)
 
 var (
 	// ErrStopped says that the job was stopped: finish the commit, give the
@@ -26,6 +30,8 @@ var (
 type Refused struct {
 	Reason string // what does not fit, with names and numbers
 	Hint   string // the next command, or what to mend; may be empty
+	// Verdict, if the savepoint was refused, says why line by line.
+	Verdict *savepoint.Verdict
 }
 
 // Error is the reason and the hint.

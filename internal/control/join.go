@@ -25,6 +25,9 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 		plane: p, stores: c.Stores, seat: b.seat,
 		base: &baseFinder{generation: &c.Generation, options: b.options},
 	}
+	if verdict.Reason != "" {
+		p.settings.Logger.Info("going on with what is current", "generation", c.Generation.Generation, "reason", verdict.Reason)
+	}
 	// A static member keeps its old protocol until it rejoins, and the group
 	// would refuse this process because of its own past. The seat's lock says
 	// that nobody else is on it (P2).

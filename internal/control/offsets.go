@@ -16,26 +16,34 @@ import (
 func (p *Plane) resolveStart(ctx context.Context, sources []SourceDefinition, counts map[string]int32) (Offsets, error) {
 	start := make(Offsets, len(sources))
 	for _, s := range sources {
-		listed, err := p.listStart(ctx, s)
+		answers, err := p.listStart(ctx, s)
 		if err != nil {
 			return nil, fmt.Errorf("procd/control: start offsets of %s: %w", s.Topic, err)
 		}
-		offsets := make([]int64, counts[s.Topic])
-		for i := range offsets {
-			o, ok := listed.Lookup(s.Topic, int32(i))
-			switch {
-			case !ok:
-				return nil, fmt.Errorf("procd/control: start offset of %s partition %d: the broker did not answer for it", s.Topic, i)
-			case o.Err != nil:
-				return nil, fmt.Errorf("procd/control: start offset of %s partition %d: %w", s.Topic, i, o.Err)
-			case o.Offset < 0:
-				return nil, fmt.Errorf("procd/control: start offset of %s partition %d: the broker answered %d", s.Topic, i, o.Offset)
-			}
-			offsets[i] = o.Offset
+		if start[s.Topic], err = listed(answers, s.Topic, counts[s.Topic]); err != nil {
+			return nil, fmt.Errorf("procd/control: start offset of %w", err)
 		}
-		start[s.Topic] = offsets
 	}
 	return start, nil
+}
+
+// listed takes the offset of every partition of a topic, or says which one the
+// brokers did not tell: kadm reports some failures only per partition (P1).
+func listed(answers kadm.ListedOffsets, topic string, partitions int32) ([]int64, error) {
+	offsets := make([]int64, partitions)
+	for i := range offsets {
+		o, ok := answers.Lookup(topic, int32(i))
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s partition %d: the broker did not answer for it", topic, i)
+		case o.Err != nil:
+			return nil, fmt.Errorf("%s partition %d: %w", topic, i, o.Err)
+		case o.Offset < 0:
+			return nil, fmt.Errorf("%s partition %d: the broker answered %d", topic, i, o.Offset)
+		}
+		offsets[i] = o.Offset
+	}
+	return offsets, nil
 }
 
 func (p *Plane) listStart(ctx context.Context, s SourceDefinition) (kadm.ListedOffsets, error) {
