@@ -57,7 +57,11 @@ func (w *worker) produceState() error {
 			continue
 		}
 		clear(t.tails)
-		err := t.run.Changes(func(store int, key, value []byte) error {
+		base, err := w.produceSweep(t)
+		if err != nil {
+			return err
+		}
+		err = t.run.Changes(func(store int, key, value []byte) error {
 			r := w.produce(t.stage.stores[store].changelog, t.ref.partition, key, value)
 			t.tails[store] = r
 			return nil
@@ -66,7 +70,7 @@ func (w *worker) produceState() error {
 			return err
 		}
 		w.produce(w.p.positions, t.ref.partition,
-			positionKey(t.stage.id, t.ref.partition), t.position(w.p.generation()).encode())
+			positionKey(t.stage.id, t.ref.partition), t.position(w.p.generation(), base).encode())
 	}
 	return nil
 }
@@ -115,6 +119,7 @@ func (t *task) commit() {
 		positions[i] = kstate.Position{Changelog: log, Sources: offsets}
 	}
 	t.run.Commit(positions)
+	t.sweepCommitted()
 	t.touched = false
 }
 

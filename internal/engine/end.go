@@ -140,6 +140,9 @@ func (e *ending) sendOffsets(ctx context.Context) error {
 		return err
 	}
 	req := e.offsets
+	if len(req.Topics) == 0 {
+		return nil // only a sweep, of tasks whose offsets stand
+	}
 	req.ProducerID, req.ProducerEpoch = id, epoch
 	req.MemberID, req.Generation = e.cl.GroupMetadata()
 	if e.w.p.cfg.OldTransactions {

@@ -46,15 +46,30 @@ func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
 	if err != nil {
 		return opened{err: err}
 	}
-	logs, err := p.restoreStores(ctx, ref, s, run)
+	logs, err := p.restoreStores(ctx, ref, s, run, pos != nil && pos.Base != nil && pos.Base.Detached)
 	if err != nil {
 		closeStores(run, false, func(error) {}) // the error to tell is err
 		return opened{err: err}
 	}
-	if pos != nil {
-		run.SetProgress(topology.Progress{Frontiers: pos.Frontiers, Watermarks: pos.Watermarks})
+	progress, err := p.progress(ref, pos)
+	if err != nil {
+		closeStores(run, false, func(error) {}) // the error to tell is err
+		return opened{err: err}
 	}
-	return opened{run: run, logs: logs}
+	run.SetProgress(progress)
+	o := opened{run: run, logs: logs, sweep: p.newSweep(&p.layout.stages[ref.stage], pos)}
+	if pos != nil {
+		o.base = pos.Base
+	}
+	return o
+}
+
+// progress is what a task continues from, beside offsets and state.
+func (p *process) progress(ref taskRef, pos *position) (topology.Progress, error) {
+	if pos != nil {
+		return topology.Progress{Frontiers: pos.Frontiers, Watermarks: pos.Watermarks}, nil
+	}
+	return p.inherited(ref)
 }
 
 // agree checks the commits of all inputs of a task against its position (P8).
@@ -219,7 +234,7 @@ func lookupBounds(starts, ends kadm.ListedOffsets, topic string, partition int32
 
 // restoreStores brings every store of a task up to the end of its changelog
 // and opens it. On an error it closes what it opened.
-func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run *topology.Task) ([]int64, error) {
+func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run *topology.Task, detached bool) ([]int64, error) {
 	stage := &p.layout.stages[ref.stage]
 	if len(stage.stores) == 0 {
 		return nil, nil
@@ -232,7 +247,7 @@ func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run 
 	if err != nil {
 		return nil, err
 	}
-	restores, err := p.prepare(ref, bounds)
+	restores, err := p.prepare(ref, bounds, detached)
 	if err != nil {
 		return nil, err
 	}
@@ -300,13 +315,12 @@ func (p *process) followRestore(ref taskRef, reads []*logRead) (finished func())
 const restoreShown = 500 * time.Millisecond
 
 // prepare looks at the directories of a task's stores.
-func (p *process) prepare(ref taskRef, bounds []kstate.LogBounds) ([]*kstate.Restore, error) {
+func (p *process) prepare(ref taskRef, bounds []kstate.LogBounds, detached bool) ([]*kstate.Restore, error) {
 	stage := &p.layout.stages[ref.stage]
 	var restores []*kstate.Restore
-	for i, st := range stage.stores {
-		r, err := p.cfg.State.Prepare(p.cfg.Seat.StoreDir(p.generation(), st.uid, ref.partition), kstate.Identity{
-			Store: st.uid, Partition: ref.partition, Generation: p.generation(), TopicID: st.topicID,
-		}, bounds[i])
+	for i := range stage.stores {
+		st := &stage.stores[i]
+		r, err := p.prepareStore(ref, st, bounds[i], detached)
 		if err != nil {
 			return nil, abandon(restores, err)
 		}

@@ -18,6 +18,7 @@ type position struct {
 	Sources    []kstate.SourceOffset `json:"sources"`              // next offset of each input
 	Frontiers  []kstate.SourceOffset `json:"frontiers,omitempty"`  // P10
 	Watermarks []topology.Watermark  `json:"watermarks,omitempty"` // P27
+	Base       *basePosition         `json:"base,omitempty"`       // P16; absent in a generation that began without a savepoint
 }
 
 const positionFormat = 1
@@ -75,6 +76,14 @@ func startOffset(c committed, generation int, start int64) (offset int64, err er
 	default:
 		return c.offset, nil
 	}
+}
+
+// current is the offset if the given generation committed it, else -1.
+func (c committed) current(generation int) int64 {
+	if g, known := c.generation(); known && g == generation {
+		return c.offset
+	}
+	return -1
 }
 
 func (c committed) generation() (g int, known bool) {

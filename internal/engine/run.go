@@ -47,6 +47,7 @@ func (e *Engine) Run(parent context.Context) error {
 	others.Go(func() { cancel(p.watchControl(ctx)) })
 	others.Go(func() { cancel(p.watchSurroundings(ctx)) })
 	others.Go(func() { p.purge(ctx) })
+	others.Go(func() { p.watchBase(ctx) })
 	for _, w := range p.workers {
 		if cfg := p.cfg; cfg.Report != nil {
 			others.Go(func() { w.reports.run(ctx, cfg.Report, w.warnReport) })

@@ -245,7 +245,7 @@ func (p *part) cut(t *task, tp *taskPart) error {
 	if !p.drained(t) {
 		return nil // the commit was refused, and the task goes back
 	}
-	tp.sources = t.position(p.w.p.generation())
+	tp.sources = t.position(p.w.p.generation(), nil)
 	checkpoints, err := p.checkpoint(t, "cut")
 	if err != nil {
 		p.fail(err)

@@ -27,6 +27,8 @@ type task struct {
 	owned   time.Time     // when it was certainly ours: when it started, or committed (P17)
 	paused  bool          // its inputs are; from the start, until applyPauses
 	touched bool          // in the open transaction
+	sweep   *sweep        // nil: none, or done
+	base    *basePosition // without a sweep, what positions repeat
 	tails   []*kgo.Record // last changelog record of each store in the open transaction
 	logs    []int64       // next changelog offset of each store
 }
@@ -165,7 +167,7 @@ func (w *worker) open(ctx context.Context, ref taskRef, s *start) {
 	}
 	t.inputs = make([]input, len(t.stage.inputs))
 	for i, topic := range t.stage.inputs {
-		t.inputs[i] = input{next: s.next[i], committed: s.inputs[i].offset}
+		t.inputs[i] = input{next: s.next[i], committed: s.inputs[i].current(w.p.generation())}
 		w.byTP[topicPartition{topic, ref.partition}] = t
 	}
 	w.tasks[ref] = t
@@ -209,6 +211,7 @@ func (w *worker) openFailed(ref taskRef, err error) error {
 
 func (w *worker) start(t *task, o opened) {
 	t.run, t.logs = o.run, o.logs
+	t.sweep, t.base = o.sweep, o.base
 	t.metrics = w.p.metrics.task(t)
 	t.owned = time.Now()
 	t.paused = true
@@ -228,9 +231,11 @@ func (t *task) offsets() []kstate.SourceOffset {
 }
 
 // position is what the task's next commit records (P8).
-func (t *task) position(generation int) position {
+func (t *task) position(generation int, base *basePosition) position {
 	progress := t.run.Progress()
 	return position{
+		Base: base,
+
 		Format: positionFormat, Generation: generation, Sources: t.offsets(),
 		Frontiers: progress.Frontiers, Watermarks: progress.Watermarks,
 	}
@@ -240,5 +245,9 @@ func (t *task) position(generation int) position {
 type opened struct {
 	run  *topology.Task
 	logs []int64 // next changelog offset of each store
-	err  error
+	// sweep and base are what is left to do for the savepoint that the
+	// generation began with, and what the last position said of it.
+	sweep *sweep
+	base  *basePosition
+	err   error
 }

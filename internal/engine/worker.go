@@ -161,6 +161,9 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 	if err := w.process(fetches); err != nil {
 		return w.stateFailed(err)
 	}
+	if err := w.sweep(); err != nil {
+		return err
+	}
 	now := time.Now()
 	if w.txn.open && (w.limit.active() || w.txn.due(w.p.cfg.Commit, now)) {
 		if err := w.commit(); err != nil {
