@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
 
@@ -19,6 +21,7 @@ import (
 type scenario struct {
 	view        View
 	definitions map[string]Definition
+	candidates  map[string]Candidate
 	definition  Definition // of the last start
 	verdict     Verdict    // of the last start
 	writes      int
@@ -26,11 +29,15 @@ type scenario struct {
 
 func TestDecide(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		s := &scenario{definitions: make(map[string]Definition)}
+		s := &scenario{definitions: make(map[string]Definition), candidates: make(map[string]Candidate)}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "define":
 				return s.define(t, d)
+			case "savepoint":
+				return s.savepoint(t, d)
+			case "inherit":
+				return s.inherit(t, d)
 			case "start":
 				return s.start(t, d)
 			case "write":
@@ -81,17 +88,92 @@ func (s *scenario) define(t *testing.T, d *datadriven.TestData) string {
 	return "defined"
 }
 
-// start decides: `start HASH [resume] [waited] [live=(a,b)]`.
+// savepoint takes a name, `[id=ID] [job=JOB] [generation=G]`, and lines of
+// `store UID KEYTYPE CURRENT SCHEMA...`, the schemas separated by |. The name
+// is also its checksum.
+func (s *scenario) savepoint(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	name := d.CmdArgs[0].Key
+	m := &savepoint.Manifest{ID: name, Job: "job", Generation: 1, Form: savepoint.Native}
+	d.MaybeScanArgs(t, "id", &m.ID)
+	d.MaybeScanArgs(t, "job", &m.Job)
+	d.MaybeScanArgs(t, "generation", &m.Generation)
+	for line := range strings.Lines(d.Input) {
+		f := strings.Fields(line)
+		store := savepoint.Store{UID: f[1], KeyType: f[2]}
+		if _, err := fmt.Sscan(f[3], &store.Current); err != nil {
+			t.Fatalf("%s: %v", d.Pos, err)
+		}
+		for i, schema := range strings.Split(strings.Join(f[4:], " "), "|") {
+			if schema != "" {
+				store.Versions = append(store.Versions, savepoint.Version{Version: i + 1, Schema: schema})
+			}
+		}
+		m.Stores = append(m.Stores, store)
+	}
+	s.candidates[name] = Candidate{Manifest: m, Ref: SavepointRef{
+		ID: m.ID, SHA256: name, Path: "/savepoints/" + m.ID, Form: m.Form, Job: m.Job, Generation: m.Generation,
+	}}
+	return "saved"
+}
+
+// inherit merges frontiers of one topic, `events` with id 1 (P10): lines of
+// `sources ID N`, `savepoint ID N...`, `previous ID N...` and `committed N...`.
+func (s *scenario) inherit(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	m := &savepoint.Manifest{}
+	var previous Generation
+	committed := make(Offsets)
+	for line := range strings.Lines(d.Input) {
+		f := strings.Fields(line)
+		var numbers []int64
+		for _, field := range f[1:] {
+			var n int64
+			if _, err := fmt.Sscan(field, &n); err != nil {
+				t.Fatalf("%s: %v", d.Pos, err)
+			}
+			numbers = append(numbers, n)
+		}
+		switch f[0] {
+		case "savepoint":
+			id, at := TopicID{byte(numbers[0])}, numbers[1:]
+			m.Sources = []savepoint.Topic{{Name: "events", ID: id.String(), Partitions: int32(len(at))}}
+			for i, offset := range at {
+				m.Tasks = append(m.Tasks, savepoint.Task{Frontiers: []kstate.SourceOffset{{Topic: "events", Partition: int32(i), Offset: offset}}})
+			}
+		case "previous":
+			at := numbers[1:]
+			previous.Sources = []TopicRef{{Name: "events", ID: TopicID{byte(numbers[0])}, Partitions: int32(len(at))}}
+			previous.Frontiers = Offsets{"events": at}
+		case "committed":
+			committed["events"] = numbers
+		}
+	}
+	sources := []TopicRef{{Name: "events", ID: TopicID{1}, Partitions: 3}}
+	return fmt.Sprint(inherit(sources, m, previous, committed)["events"])
+}
+
+// start decides: `start HASH [resume] [waited] [removed] [live=(a,b)]
+// [savepoint=NAME|none] [latest] [again] [seen=RUN]`.
 func (s *scenario) start(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	def, ok := s.definitions[d.CmdArgs[0].Key]
 	if !ok {
 		t.Fatalf("%s: %s is not defined", d.Pos, d.CmdArgs[0].Key)
 	}
-	f := Facts{Definition: def, Resume: d.HasArg("resume"), Waited: d.HasArg("waited")}
+	f := Facts{
+		Definition: def, Resume: d.HasArg("resume"), Waited: d.HasArg("waited"),
+		Removed: d.HasArg("removed"), Again: d.HasArg("again"), Run: s.view.State().Run,
+	}
+	d.MaybeScanArgs(t, "seen", &f.Run)
 	for _, arg := range d.CmdArgs {
-		if arg.Key == "live" {
+		switch arg.Key {
+		case "live":
 			f.Live = arg.Vals
+		case "savepoint":
+			from := s.candidates[arg.Vals[0]] // none: no such savepoint
+			from.Latest = d.HasArg("latest")
+			f.From = &from
 		}
 	}
 	s.definition, s.verdict = def, Decide(&s.view, f)
@@ -107,8 +189,13 @@ func (v Verdict) text() string {
 		fmt.Fprintf(&b, "\nreason: %s\nhint: %s", v.Refusal.Reason, v.Refusal.Hint)
 	case Wait:
 		fmt.Fprintf(&b, " for %s", v.Reason)
+	case Remove:
+		fmt.Fprintf(&b, " %s", strings.Join(v.Members, ", "))
 	default:
 		fmt.Fprintf(&b, " generation=%d revision=%d run=%d", v.Generation, v.Revision, v.Run)
+		if v.From != nil {
+			fmt.Fprintf(&b, " from savepoint %s of job %s", v.From.Ref.ID, v.From.Ref.Job)
+		}
 		if v.Reason != "" {
 			fmt.Fprintf(&b, "\nreason: %s", v.Reason)
 		}
@@ -155,12 +242,13 @@ func generationFor(v Verdict, d Definition, job string, o origin) Generation {
 	return g
 }
 
-// state writes a state record: `state STOPPED|RESET`.
+// state writes a state record: `state STOPPED|RESET [savepoint=ID]`.
 func (s *scenario) state(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	s.writes++
 	st := s.view.State()
 	st.State = RunState(d.CmdArgs[0].Key)
+	d.MaybeScanArgs(t, "savepoint", &st.Savepoint)
 	st.At = time.Date(2026, 11, 22, 12, s.writes, 0, 0, time.UTC)
 	st.By = "bob@host"
 	value, err := encode(st)

@@ -45,17 +45,17 @@ func begins(v *View, f Facts) (begin Verdict, reason string) {
 	}
 	c, started := v.Current()
 	stopped := c.State.State == Stopped
+	if c.State.State != Reset && cameFrom(c.Generation, from.Ref) && !(stopped && f.Again) {
+		return begin, fmt.Sprintf("generation %d began with savepoint %s", c.Generation.Generation, from.Ref.ID)
+	}
 	if from.Latest {
 		if started && !(stopped && c.State.Savepoint == from.Ref.ID) {
 			return begin, fmt.Sprintf("the latest savepoint is %s, and latest never rewinds; to go back name its id", from.Ref.ID)
 		}
 		return beginFrom(c, f), ""
 	}
-	if c.State.State != Reset && cameFrom(c.Generation, from.Ref) && !(stopped && f.Again) {
-		return begin, fmt.Sprintf("generation %d began with savepoint %s", c.Generation.Generation, from.Ref.ID)
-	}
 	if g, ok := v.basedOn(from.Ref); ok && !f.Again {
-		return refuse(fmt.Sprintf("generation %d began with savepoint %s already, and generation %d is current (%s)",
+		return refuse(fmt.Sprintf("generation %d began with savepoint %s already, and that start is over: the job is at generation %d, %s",
 			g.Generation, from.Ref.ID, c.Generation.Generation, c.State.State), "go back to it once more with --again"), ""
 	}
 	return beginFrom(c, f), ""
