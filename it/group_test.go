@@ -2,6 +2,7 @@ package it
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,8 +94,11 @@ func (j *job) waitAssigned(processes int) {
 func (j *job) waitEveryPartition(d time.Duration) (took time.Duration) {
 	j.t.Helper()
 	start := time.Now()
-	ends, err := j.kafka.Admin.ListEndOffsets(j.t.Context(), j.In)
-	must(j.t, err)
+	var ends kadm.ListedOffsets
+	j.eventually(d, func() (err error) {
+		ends, err = j.kafka.Admin.ListEndOffsets(j.t.Context(), j.In)
+		return errors.Join(err, ends.Error())
+	})
 	j.eventually(d, func() error {
 		at, err := j.committedAt()
 		if err != nil {

@@ -100,7 +100,7 @@ func (j *job) verifyStoresSoFar() {
 	input := j.read(j.In)
 	for _, dir := range dirs {
 		if len(dir.sources) > 0 {
-			must(j.t, sameStore(dir, input))
+			must(j.t, j.sameStore(dir, input))
 		}
 	}
 }

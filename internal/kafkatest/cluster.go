@@ -48,6 +48,7 @@ func Connect(brokers ...string) (*Cluster, error) {
 		kgo.SeedBrokers(brokers...),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.MaxBufferedRecords(100_000),
+		kgo.MetadataMinAge(pollEvery), // what a test has just changed is asked for at once
 	)
 	if err != nil {
 		return nil, err
@@ -77,6 +78,11 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32
 		topics, err := c.Admin.ListTopics(ctx, name)
 		if err != nil {
 			return err
+		}
+		for _, p := range topics[name].Partitions {
+			if p.Err != nil {
+				return p.Err
+			}
 		}
 		return topics[name].Err
 	})
