@@ -164,7 +164,7 @@ func (w testWriter) Write(line []byte) (int, error) {
 func alarmJob(hash string) Definition {
 	return Definition{
 		Hash: hash, Text: "plan of " + hash,
-		Stages:  []StageDefinition{{ID: "in:events", Sources: []string{"events"}}},
+		Stages:  []StageDefinition{{ID: "in:events", Sources: []string{"events"}, Partitioner: topology.Murmur2}},
 		Stores:  []StoreDefinition{{UID: "arm", Stage: "in:events", KeyType: "int", Schema: `"long"`}},
 		Sources: []SourceDefinition{{Topic: "events", Start: topology.Start{}}},
 		Outputs: []string{"alarms"},
