@@ -46,6 +46,7 @@ func (p *Plane) becomeDecider(ctx context.Context) (*decider, error) {
 		kgo.TransactionTimeout(deciderTimeout),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100*time.Millisecond), // T10
+		kgo.ProducerLinger(0),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("procd/control: %w", err)

@@ -70,6 +70,7 @@ func Open(ctx context.Context, s Settings) (*Plane, error) {
 		kgo.KeepControlRecords(),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100*time.Millisecond), // T10
+		kgo.ProducerLinger(0),                    // single records, which somebody waits for
 	)
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
