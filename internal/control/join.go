@@ -11,7 +11,7 @@ import (
 const (
 	// settleTime is how long the broker that was asked may not know of a topic
 	// that another one created or deleted, before its word counts.
-	settleTime  = 3 * time.Second
+	settleTime  = 5 * time.Second
 	settlePause = 20 * time.Millisecond
 )
 
