@@ -37,6 +37,8 @@ type machine[S any] struct {
 	model model[S]
 	now   time.Time
 
+	attached bool // deletes are markers (P16)
+
 	random func(*rand.Rand) S // a new value
 	mutate func(*S)           // changes a value in place
 }
@@ -149,7 +151,12 @@ func (m *machine[S]) reopen() {
 			m.t.Fatal(err)
 		}
 	}
+	m.open()
+}
+
+func (m *machine[S]) open() {
 	m.store = openStore(m.t, m.env, m.typ, m.log)
+	m.store.attached = m.attached
 	m.endTxn()
 }
 
@@ -191,11 +198,10 @@ func runModel[S any](t *testing.T, typ Type[S], clone func(S) S, random func(*ra
 			env := newTestEnv(t, EnvOptions{WriteBackBytes: 1 + int64(seed%2)<<30})
 			m := &machine[S]{
 				t: t, rng: rand.New(rand.NewPCG(seed, 1)), env: env, typ: typ, log: &changelog{},
-				now: testStart, random: random, mutate: mutate,
+				now: testStart, attached: seed%4 < 2, random: random, mutate: mutate,
 			}
 			m.model = model[S]{committed: map[string]S{}, clone: clone}
-			m.store = openStore(t, env, typ, m.log)
-			m.endTxn()
+			m.open()
 			for range 3000 {
 				m.step()
 			}

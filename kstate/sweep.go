@@ -59,8 +59,11 @@ func (s *Store[S]) SweepMarkers(cursor []byte, maxKeys int, emit func(key, value
 		return cursor, true, nil
 	case s.attached:
 		return cursor, false, fmt.Errorf("%w: SweepMarkers of store %s before Detach", ErrOrder, s.uid)
-	case s.written < s.markersIn:
-		return cursor, false, nil
+	}
+	s.collect(false)
+	s.goOnFlushing()
+	if s.written < s.markersIn {
+		return cursor, false, s.err
 	}
 	return s.walk(cursor, maxKeys, func(key, value []byte) error { return s.sweepMarker(key, value, emit) })
 }
