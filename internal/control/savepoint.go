@@ -150,6 +150,9 @@ type Result struct {
 	// PauseMillis is the longest that one task stood still; of a stop, until
 	// the savepoint was complete.
 	PauseMillis int64 `json:"pause_ms,omitempty"`
+	// PhaseMillis is how long the phases of the last attempt took: muster,
+	// prepare, cut, copy and publish.
+	PhaseMillis map[string]int64 `json:"phase_ms,omitempty"`
 	// Started is when the first attempt began.
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`

@@ -73,6 +73,11 @@ const (
 	waiting                 // another coordinator is at it
 )
 
+// phaseNames are the stages that are measured.
+var phaseNames = map[stage]string{
+	mustering: "muster", preparing: "prepare", cutting: "cut", copying: "copy", publishing: "publish",
+}
+
 // attempt is the request at hand.
 type attempt struct {
 	key
@@ -91,9 +96,11 @@ type attempt struct {
 	ends   control.Offsets
 	broken string // why a stop cannot count any more
 
-	since   time.Time // of the stage, or of the last news
-	news    string    // what the reports said then
-	again   Effect    // to be tried again at
+	entered time.Time        // when the stage began
+	took    map[string]int64 // ms, by the names of the stages that are over
+	since   time.Time        // of the stage, or of the last news
+	news    string           // what the reports said then
+	again   Effect           // to be tried again at
 	againAt time.Time
 }
 
@@ -327,7 +334,14 @@ func (m *Machine) wait() {
 }
 
 func (m *Machine) enter(s stage) {
-	m.job.stage, m.job.since = s, m.now
+	j := m.job
+	if name, ok := phaseNames[j.stage]; ok {
+		if j.took == nil {
+			j.took = make(map[string]int64)
+		}
+		j.took[name] = m.now.Sub(j.entered).Milliseconds()
+	}
+	j.stage, j.since, j.entered = s, m.now, m.now
 }
 
 // say writes the next record of the attempt.

@@ -233,8 +233,9 @@ func (m *Machine) answer(r control.Result) {
 	for _, report := range m.view.Reports(j.request.ID, j.attempt) {
 		r.PauseMillis = max(r.PauseMillis, report.PauseMillis)
 	}
-	j.result = r
 	m.enter(answering)
+	r.PhaseMillis = j.took
+	j.result = r
 	m.emit(Answer{j.key, r, m.cfg.Coordinator})
 }
 

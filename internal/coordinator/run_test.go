@@ -65,6 +65,11 @@ func TestSavepoint(t *testing.T) {
 	if !savepoint.IsID(first.ID) || first.Attempts != 1 || first.Stopped || first.Reason != "" || first.Finished.Before(first.Started) {
 		t.Errorf("result %+v", first)
 	}
+	for _, phase := range []string{"muster", "prepare", "cut", "copy", "publish"} {
+		if ms, ok := first.PhaseMillis[phase]; !ok || ms < 0 || ms > first.Finished.Sub(first.Started).Milliseconds() {
+			t.Errorf("%s took %d ms", phase, ms)
+		}
+	}
 	if len(seen) < 2 || seen[0].ID != first.ID {
 		t.Errorf("progress %+v", seen)
 	}
