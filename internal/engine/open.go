@@ -325,7 +325,7 @@ func (p *process) prepare(ref taskRef, bounds []kstate.LogBounds, detached bool)
 			return nil, abandon(restores, err)
 		}
 		if why := r.Reason(); why != "" {
-			p.log.Info("restoring state from its whole changelog", "store", st.uid, "partition", ref.partition, "because", why, "records", bounds[i].End-r.From())
+			p.log.Info("restoring state", "store", st.uid, "partition", ref.partition, "because", why, "from", r.Origin(), "records", bounds[i].End-r.From())
 		}
 		restores = append(restores, r)
 	}
