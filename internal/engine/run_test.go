@@ -287,3 +287,15 @@ func TestExact(t *testing.T) {
 		})
 	}
 }
+
+// TestP9TopicIsReadOnce: there is one committed offset per group, topic and
+// partition, so a job that reads a topic in two stages is refused.
+func TestP9TopicIsReadOnce(t *testing.T) {
+	job := topology.New("twice")
+	for _, out := range []string{"a", "b"} {
+		topology.To(topology.From[event](job, "in", codec.JSON[event]()), out, codec.JSON[event]())
+	}
+	if _, err := job.Plan(); err == nil {
+		t.Error("a topic that is read twice is accepted")
+	}
+}
