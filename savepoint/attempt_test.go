@@ -112,23 +112,46 @@ func TestP14CompactedTablesAreDropped(t *testing.T) {
 	}
 }
 
+// P16: a deleted marker is neither counted nor a row.
+func TestP16MarkersAreNoRows(t *testing.T) {
+	db := newRawStore(t)
+	db.write("a", 1)
+	db.write("b", 2)
+	db.mark("c")
+	l := NewLocation(newMemFS())
+	a, err := l.Begin(testID, 1, testToken)
+	must(t, err)
+	part, err := a.CopyPart(t.Context(), db.checkpoint())
+	must(t, err)
+	if part.Entries() != 2 {
+		t.Errorf("rows %v", part.Rows)
+	}
+	n, err := openNative(l.fs, attemptDir(testID, 1)+"/"+partDir("arm", 0), part.Files)
+	must(t, err)
+	rows := 0
+	must(t, n.each(t.Context(), func(Row) bool { rows++; return true }))
+	must(t, n.close())
+	if rows != 2 {
+		t.Errorf("%d rows", rows)
+	}
+}
+
 // P14: a wiped database uses the same file numbers for other rows.
 func TestP14OtherInstanceIsCopiedAfresh(t *testing.T) {
 	at := []kstate.SourceOffset{{Topic: "in", Partition: 0, Offset: 1}}
 	first, second := newTestStore(t, "arm", 0, sumV1), newTestStore(t, "arm", 0, sumV1)
 	first.write(at, row{"a", 1, []byte{2}})
 	second.write(at, row{"a", 1, []byte{4}})
-	second.instance = "instance-2"
-	if one, two := tableNames(t, first.checkpoint()), tableNames(t, second.checkpoint()); !slices.Equal(one, two) {
+	if one, two := tableNames(t, first.last), tableNames(t, second.last); !slices.Equal(one, two) {
 		t.Fatalf("the databases must look alike: %v, %v", one, two)
 	}
 	l := NewLocation(newMemFS())
 	a, err := l.Begin(testID, 1, testToken)
 	must(t, err)
-	must(t, a.PreCopy(t.Context(), first.checkpoint()))
-	part, err := a.CopyPart(t.Context(), second.checkpoint())
+	must(t, a.PreCopy(t.Context(), first.last))
+	part, err := a.CopyPart(t.Context(), second.last)
 	must(t, err)
-	if part.Instance != "instance-2" {
+	if part.Instance != second.last.Instance {
 		t.Errorf("instance %q", part.Instance)
 	}
 	want := readFile(t, filepath.Join(second.dir, partTables(part)[0]))
@@ -160,7 +183,7 @@ func TestP14LateCoordinator(t *testing.T) {
 	must(t, err)
 	var parts []Part
 	for _, s := range j.stores() {
-		p, err := late.CopyPart(t.Context(), s.checkpoint())
+		p, err := late.CopyPart(t.Context(), s.last)
 		must(t, err)
 		parts = append(parts, p)
 	}
@@ -170,7 +193,7 @@ func TestP14LateCoordinator(t *testing.T) {
 	if _, err := late.Complete(t.Context(), j.manifest(parts), ""); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("late coordinator: %v", err)
 	}
-	if _, err := slow.CopyPart(t.Context(), j.arm[0].checkpoint()); !errors.Is(err, ErrSuperseded) {
+	if _, err := slow.CopyPart(t.Context(), j.arm[0].last); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("slow process: %v", err)
 	}
 	must(t, late.Abort())
@@ -196,11 +219,11 @@ func TestErrorIsFinal(t *testing.T) {
 	a, err := l.Begin(testID, 1, testToken)
 	must(t, err)
 	mem.failAt = mem.ops + 12
-	_, first := a.CopyPart(t.Context(), j.arm[0].checkpoint())
+	_, first := a.CopyPart(t.Context(), j.arm[0].last)
 	if !errors.Is(first, errInjected) {
 		t.Fatal(first)
 	}
-	if _, err := a.CopyPart(t.Context(), j.arm[1].checkpoint()); !errors.Is(err, errInjected) {
+	if _, err := a.CopyPart(t.Context(), j.arm[1].last); !errors.Is(err, errInjected) {
 		t.Errorf("next copy: %v", err)
 	}
 	if _, err := a.Complete(t.Context(), &Manifest{ID: testID}, ""); !errors.Is(err, errInjected) {
@@ -222,7 +245,7 @@ func TestCopyRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, err := NewLocation(newMemFS()).Begin(testID, 1, testToken)
 			must(t, err)
-			c := j.arm[0].checkpoint()
+			c := j.arm[0].last
 			change(&c)
 			if _, err := a.CopyPart(t.Context(), c); !errors.Is(err, ErrName) && !errors.Is(err, ErrNotRegular) {
 				t.Errorf("%v", err)
@@ -248,7 +271,7 @@ func TestCopyIsCancelled(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.CopyPart(ctx, j.arm[0].checkpoint()); !errors.Is(err, context.Canceled) {
+	if _, err := a.CopyPart(ctx, j.arm[0].last); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
@@ -273,7 +296,7 @@ func TestCompleteChecksFiles(t *testing.T) {
 			must(t, err)
 			var parts []Part
 			for _, s := range j.stores() {
-				p, err := a.CopyPart(t.Context(), s.checkpoint())
+				p, err := a.CopyPart(t.Context(), s.last)
 				must(t, err)
 				parts = append(parts, p)
 			}

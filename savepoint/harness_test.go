@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -156,6 +155,18 @@ func (m *memFS) Remove(name string) error {
 }
 
 func (m *memFS) RemoveAll(name string) error {
+	// One by one, as on a disk: a failure leaves a part.
+	names, err := m.mem.List(in(name))
+	for _, n := range names {
+		if err == nil {
+			err = m.RemoveAll(path.Join(name, n))
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if info, statErr := m.mem.Stat(in(name)); statErr != nil || info.IsDir() {
+			return err
+		}
+	}
 	return m.step("remove-all "+name, func() error { return m.mem.RemoveAll(in(name)) })
 }
 
@@ -190,15 +201,14 @@ type testStore struct {
 	uid       string
 	partition int32
 	dir       string
-	instance  string
 	schemas   []kstate.SchemaVersion
-	next      int64       // changelog offset
-	last      *Checkpoint // of what was written so far
+	next      int64      // changelog offset
+	last      Checkpoint // of what was written last
 }
 
 func newTestStore(t testing.TB, uid string, partition int32, schemas ...string) *testStore {
 	t.Helper()
-	s := &testStore{t: t, uid: uid, partition: partition, dir: filepath.Join(t.TempDir(), "db"), instance: "inst" + uid}
+	s := &testStore{t: t, uid: uid, partition: partition, dir: filepath.Join(t.TempDir(), "db")}
 	for i, schema := range schemas {
 		s.schemas = append(s.schemas, kstate.SchemaVersion{Version: i + 1, Schema: schema})
 	}
@@ -215,7 +225,6 @@ type row struct {
 // write puts rows into the database and moves its position.
 func (s *testStore) write(sources []kstate.SourceOffset, rows ...row) {
 	s.t.Helper()
-	s.last = nil
 	env := kstate.NewEnv(kstate.EnvOptions{})
 	id := kstate.Identity{Store: s.uid, Partition: s.partition, Generation: 1, TopicID: [16]byte{1}}
 	end := s.next + int64(len(rows)+len(s.schemas)+1)
@@ -236,19 +245,9 @@ func (s *testStore) write(sources []kstate.SourceOffset, rows ...row) {
 	s.next++ // the marker that ends the transaction
 	db, err := r.Finish(kstate.Position{Changelog: s.next, Sources: sources})
 	must(s.t, err)
-	must(s.t, errors.Join(db.Close(), env.Close()))
-}
-
-// checkpoint is the database as a checkpoint: a copy, as the real one is.
-func (s *testStore) checkpoint() Checkpoint {
-	s.t.Helper()
-	if s.last != nil {
-		return *s.last
-	}
 	dir := filepath.Join(s.t.TempDir(), "checkpoint")
-	must(s.t, os.CopyFS(dir, os.DirFS(s.dir)))
-	s.last = &Checkpoint{UID: s.uid, Partition: s.partition, Instance: s.instance, Files: openDir(s.t, dir)}
-	return *s.last
+	must(s.t, errors.Join(db.Checkpoint(dir), db.Close(), env.Close()))
+	s.last = Checkpoint{UID: s.uid, Partition: s.partition, Instance: db.Instance(), Files: openDir(s.t, dir)}
 }
 
 func openDir(t testing.TB, dir string) *Dir {
@@ -362,7 +361,7 @@ func (j *testJob) attempt(t testing.TB, l *Location, id string, number int) erro
 		}
 		var parts []Part
 		for _, s := range j.stores() {
-			c := s.checkpoint()
+			c := s.last
 			if err := process.PreCopy(ctx, c); err != nil {
 				return err
 			}
@@ -416,6 +415,13 @@ func (r *rawStore) write(key string, changelog int) {
 	r.t.Helper()
 	must(r.t, r.db.Set(kstate.AppendKey(nil, []byte(key)), kstate.AppendValue(nil, 1, []byte{2}), pebble.NoSync))
 	must(r.t, r.db.Set([]byte(metaPosition), fmt.Appendf(nil, `{"changelog":%d}`, changelog), pebble.NoSync))
+	must(r.t, r.db.Flush())
+}
+
+// mark puts a deleted marker (P16).
+func (r *rawStore) mark(key string) {
+	r.t.Helper()
+	must(r.t, r.db.Set(kstate.AppendKey(nil, []byte(key)), kstate.AppendValue(nil, 0, nil), pebble.NoSync))
 	must(r.t, r.db.Flush())
 }
 

@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -134,6 +135,37 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("written, but cannot be read: %v", err)
 		}
 	})
+}
+
+// Rows without bytes cannot be counted up without end (D3).
+func TestRowsOfNoBytes(t *testing.T) {
+	for _, schema := range []string{`{"type":"array","items":"null"}`, `{"type":"map","values":"null"}`, `"null"`} {
+		var file bytes.Buffer
+		_, err := newContainer(&file, schema, [16]byte{1})
+		must(t, err)
+		data := binary.AppendVarint([]byte{0}, 1<<40) // an empty key, 2^40 items
+		block := binary.AppendVarint(binary.AppendVarint(nil, 1), int64(len(data)))
+		file.Write(append(append(block, data...), append([]byte{1}, make([]byte, 15)...)...))
+		_, err = eachOfContainer(t.Context(), &file, 1, schema, func(Row) bool { return true })
+		if !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", schema, err)
+		}
+	}
+}
+
+// Blocks of impossible sizes or counts are refused before they are read (D3).
+func TestBlocksAreBounded(t *testing.T) {
+	for _, c := range []struct{ rows, size int64 }{{1, -1}, {0, 4}, {-1, 4}, {5, 4}, {1, maxBlockBytes + 1}, {1, 1 << 62}} {
+		var file bytes.Buffer
+		_, err := newContainer(&file, sumV1, [16]byte{1})
+		must(t, err)
+		file.Write(binary.AppendVarint(binary.AppendVarint(nil, c.rows), c.size))
+		file.Write(make([]byte, 100))
+		_, err = eachOfContainer(t.Context(), &file, 1, sumV1, func(Row) bool { return true })
+		if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "rows in") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
 }
 
 // Containers of any bytes end, with rows or an error, in bounded memory.

@@ -75,14 +75,17 @@ func (n *native) position() (at kstate.Position, err error) {
 }
 
 // each calls fn for every row in the order of keys, until it returns false. The
-// row is valid until fn returns.
+// row is valid until fn returns. Deleted markers (P16) are no rows.
 func (n *native) each(ctx context.Context, fn func(Row) bool) error {
 	it, err := n.rows()
 	if err != nil {
 		return err
 	}
 	for valid, more := it.step(it.First); more; valid, more = it.step(it.Next) {
-		if !valid || ctx.Err() != nil || !fn(it.row) {
+		if !valid || ctx.Err() != nil {
+			break
+		}
+		if it.row.Version != 0 && !fn(it.row) {
 			break
 		}
 	}
