@@ -39,7 +39,12 @@ type Options struct {
 	Settings string   // path of a settings file: TLS, SASL, memory, workers
 	Data     string   // directory of seats and local state; default ./procd-data
 	Admin    string   // address of metrics and health, or "off"; default 127.0.0.1:9870
-	Resume   bool     // start a job that was stopped
+	// SavepointDir is the directory of savepoints; default ./savepoints. All
+	// processes of a job need the same one.
+	SavepointDir string
+	// Savepoint is the id or path of the savepoint to start from, or "latest".
+	Savepoint string
+	Resume    bool // start a job that was stopped
 	// OffsetsFromState commits the positions recorded with the state as the
 	// group's offsets first: the answer to a refusal that says so.
 	OffsetsFromState bool
@@ -63,6 +68,6 @@ func Run(ctx context.Context, job *topology.Job, o Options) error {
 	}
 	return cli.Run(ctx, job, cli.RunOptions{
 		Brokers: o.Brokers, Settings: o.Settings, Data: o.Data, Admin: o.Admin,
-		Resume: o.Resume, OffsetsFromState: o.OffsetsFromState, Stdout: o.Stdout, Logger: o.Logger,
+		SavepointDir: o.SavepointDir, Savepoint: o.Savepoint, Resume: o.Resume, OffsetsFromState: o.OffsetsFromState, Stdout: o.Stdout, Logger: o.Logger,
 	})
 }

@@ -89,15 +89,24 @@ func (a *app) root() *cobra.Command {
 		return usageError("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	a.flags.add(root.PersistentFlags())
-	root.AddCommand(a.start(), a.stop(), a.list(), a.status(), a.reset(), a.health(), a.topology(), a.validate(), a.dev())
+	root.AddCommand(a.start(), a.stop(), a.list(), a.status(), a.reset(), a.health(), a.topology(), a.validate(), a.dev(), a.history())
+	root.AddCommand(a.savepointCommands()...)
 	if a.job == nil {
 		root.AddCommand(a.test(), a.schema(), a.initialize(), a.demo(), a.broker())
 	}
 	for _, cmd := range root.Commands() {
-		cmd.Args = usage(cmd.Args)
-		cmd.RunE = a.bounded(cmd.RunE)
+		a.finish(cmd)
 	}
 	return root
+}
+
+// finish gives a command, and those below it, what all have.
+func (a *app) finish(cmd *cobra.Command) {
+	cmd.Args = usage(cmd.Args)
+	cmd.RunE = a.bounded(cmd.RunE)
+	for _, below := range cmd.Commands() {
+		a.finish(below)
+	}
 }
 
 // usage makes a wrong number of arguments an error of usage.

@@ -39,7 +39,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("%s is not explained", name)
 		}
 	}
-	for _, m := range regexp.MustCompile("`procd ([a-z]+)").FindAllStringSubmatch(manual, -1) {
+	for _, m := range regexp.MustCompile("`procd ([a-z-]+)").FindAllStringSubmatch(manual, -1) {
 		if !commands[m[1]] {
 			t.Errorf("there is no command %s", m[1])
 		}
@@ -58,7 +58,7 @@ func TestManualOfGoBinaries(t *testing.T) {
 		t.Fatal(err)
 	}
 	marked := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `procd ([a-z]+)[^|]*\\| Go \\|").FindAllStringSubmatch(string(data), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `procd ([a-z-]+)[^|]*\\| Go \\|").FindAllStringSubmatch(string(data), -1) {
 		marked[m[1]] = true
 	}
 	for _, cmd := range (&app{job: topology.New("job")}).root().Commands() {

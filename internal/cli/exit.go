@@ -14,6 +14,7 @@ import (
 	"github.com/procd/procd/internal/engine"
 	"github.com/procd/procd/internal/seat"
 	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
 
@@ -23,7 +24,7 @@ const (
 	Failed   = 1 // failed
 	Usage    = 2 // wrong usage, or an invalid job
 	Refused  = 3 // state or offsets would be lost or do not match
-	NotFound = 4 // no such job, topic or broker
+	NotFound = 4 // no such job, savepoint, topic or broker
 	TimedOut = 5 // timed out; the work goes on there
 )
 
@@ -59,8 +60,9 @@ var codes = []struct {
 	{as[*engine.PartitionError], Refused},
 	{as[*engine.RangeError], Refused},
 	{as[*topology.Refused], Refused},
-	{is(control.ErrSuperseded, control.ErrNewerFormat, seat.ErrNewerFormat, kstate.ErrNewerFormat, cluster.ErrOldTransactions), Refused},
-	{is(control.ErrNoJob, control.ErrTopicMissing, cluster.ErrUnreachable), NotFound},
+	{is(control.ErrSuperseded, cluster.ErrOldTransactions), Refused},
+	{is(control.ErrNewerFormat, seat.ErrNewerFormat, kstate.ErrNewerFormat, savepoint.ErrNewerFormat), Refused},
+	{is(control.ErrNoJob, control.ErrTopicMissing, cluster.ErrUnreachable, savepoint.ErrNotFound), NotFound},
 	{is(config.ErrInvalid, cluster.ErrConfig, admin.ErrAddress), Usage},
 	{is(control.ErrTimeout, context.DeadlineExceeded), TimedOut},
 }

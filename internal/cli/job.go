@@ -68,6 +68,22 @@ func (a *app) fileArgs() cobra.PositionalArgs {
 	return cobra.ExactArgs(1)
 }
 
+// plusFile is n arguments and then the job file.
+func (a *app) plusFile(n int) cobra.PositionalArgs {
+	if a.job == nil {
+		n++
+	}
+	return cobra.ExactArgs(n)
+}
+
+// fileOf is the job file on the command line; "" of a Go binary.
+func (a *app) fileOf(args []string) string {
+	if a.job != nil {
+		return ""
+	}
+	return args[0]
+}
+
 // load reads and plans the job that a command is about.
 func (a *app) load(args []string) (*loaded, error) {
 	if a.job != nil {

@@ -20,14 +20,9 @@ import (
 	"github.com/procd/procd/internal/engine"
 	"github.com/procd/procd/internal/seat"
 	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
-
-// startOptions are what the person who starts a process allows.
-type startOptions struct {
-	resume           bool // start a job that was stopped
-	offsetsFromState bool // see [engine.Engine.OffsetsFromState]
-}
 
 // process runs a job in this process, from taking a seat to the last commit.
 type process struct {
@@ -38,14 +33,17 @@ type process struct {
 	stdout   io.Writer
 	log      *slog.Logger
 
-	started  time.Time
-	seat     *seat.Seat
-	admin    *admin.Server // nil: off
-	metrics  *prometheus.Registry
-	plane    *control.Plane
-	lease    *control.Lease
-	workers  int
-	presence *control.Presence
+	started    time.Time
+	seat       *seat.Seat
+	location   *savepoint.Location
+	from       *control.Chosen // what it is to start from; nil: nothing
+	admin      *admin.Server   // nil: off
+	metrics    *prometheus.Registry
+	savepoints *savepointMetrics
+	plane      *control.Plane
+	lease      *control.Lease
+	workers    int
+	presence   *control.Presence
 
 	mu     sync.Mutex
 	phase  string         // what it does before the engine runs
@@ -61,6 +59,8 @@ func (p *process) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.seat.Release()) }()
+	p.location = savepoint.LocationAt(p.settings.savepoints)
+	defer func() { err = errors.Join(err, p.closeSavepoints()) }()
 	if err := p.serveAdmin(); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	err = p.work(ctx)
 	p.leave(ctx, err)
 	if errors.Is(err, control.ErrStopped) {
-		p.log.Info("the job was stopped; start it again with `procd start --resume`")
+		p.tellStopped()
 		return nil
 	}
 	return err
@@ -108,7 +108,11 @@ func (p *process) connect(ctx context.Context) error {
 // begin decides, or joins what was decided.
 func (p *process) begin(ctx context.Context) error {
 	err := p.persist(ctx, "reading the control topic", func() (err error) {
-		p.lease, err = p.plane.Begin(ctx, p.plan, p.seat, control.StartOptions{Resume: p.options.resume})
+		o, err := p.chosen(ctx)
+		if err != nil {
+			return err
+		}
+		p.lease, err = p.plane.Begin(ctx, p.plan, p.seat, o)
 		return err
 	})
 	if err != nil {
@@ -157,6 +161,7 @@ func (p *process) work(ctx context.Context) error {
 	eng, err := engine.New(ctx, engine.Config{
 		Kafka: opts, Client: p.plane.Client(), Plan: p.plan, Lease: p.lease, Seat: p.seat, State: env,
 		Workers: p.workers, Commit: p.commit, Stdout: p.stdout, Logger: p.log, Registry: p.metrics,
+		Location: p.location, Report: p.plane.Report, Coordinate: p.coordinate,
 		Announce: p.announce, OldTransactions: p.settings.cluster.AllowOldTransactions,
 	})
 	if err != nil {
@@ -268,6 +273,7 @@ func away(err error) bool {
 // that waits for its broker is alive.
 func (p *process) serveAdmin() (err error) {
 	p.metrics = prometheus.NewRegistry()
+	p.savepoints = newSavepointMetrics(p.plan.Job, p.metrics)
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if p.settings.admin == adminOff {
 		return nil

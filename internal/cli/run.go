@@ -14,6 +14,8 @@ type RunOptions struct {
 	Settings         string // file
 	Data             string
 	Admin            string
+	SavepointDir     string
+	Savepoint        string
 	Resume           bool
 	OffsetsFromState bool
 	Stdout           io.Writer
@@ -27,13 +29,13 @@ func Run(ctx context.Context, job *topology.Job, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	set, err := resolve(flags{config: o.Settings, data: o.Data, admin: o.Admin}, o.Brokers, o.Logger)
+	set, err := resolve(flags{config: o.Settings, data: o.Data, savepointDir: o.SavepointDir, admin: o.Admin}, o.Brokers, o.Logger)
 	if err != nil {
 		return err
 	}
 	p := &process{
 		plan: plan, settings: set, stdout: o.Stdout, log: o.Logger,
-		options: startOptions{resume: o.Resume, offsetsFromState: o.OffsetsFromState},
+		options: startOptions{resume: o.Resume, offsetsFromState: o.OffsetsFromState, savepoint: o.Savepoint},
 	}
 	return p.run(ctx)
 }

@@ -18,13 +18,18 @@ const adminOff = "off"
 type settings struct {
 	cluster cluster.Config
 	data    string
-	admin   string // adminOff: none
-	memory  int64
-	budget  budget
-	workers int // 0: one per core, see [workers]
+	// savepoints is the directory of savepoints, absolute. It need not exist.
+	savepoints string
+	admin      string // adminOff: none
+	memory     int64
+	budget     budget
+	workers    int // 0: one per core, see [workers]
 }
 
-const defaultData = "procd-data"
+const (
+	defaultData       = "procd-data"
+	defaultSavepoints = "savepoints"
+)
 
 // settings resolves what the command line says.
 func (a *app) settings() (settings, error) {
@@ -59,6 +64,9 @@ func resolve(f flags, brokers []string, log *slog.Logger) (settings, error) {
 	var err error
 	if s.data, err = filepath.Abs(first(f.data, file.Data, defaultData)); err != nil {
 		return s, fmt.Errorf("data directory: %w", err)
+	}
+	if s.savepoints, err = filepath.Abs(first(f.savepointDir, file.SavepointDir, defaultSavepoints)); err != nil {
+		return s, fmt.Errorf("directory of savepoints: %w", err)
 	}
 	return s, nil
 }

@@ -7,7 +7,6 @@ import (
 // start runs a job in the foreground.
 func (a *app) start() *cobra.Command {
 	var options startOptions
-	var savepoint string
 	cmd := &cobra.Command{
 		Use:   "start" + a.fileArgument(),
 		Short: "Run a job in the foreground: SIGTERM commits and keeps the seat, Ctrl-C gives it up",
@@ -19,12 +18,16 @@ for the session timeout, so that a restart moves nothing; Ctrl-C gives it up.`,
 		Args:        a.fileArgs(),
 		Annotations: map[string]string{unbounded: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if savepoint != "" {
-				return usageError("start --savepoint: savepoints are not in this version of procd; start without it")
+			if err := options.check(); err != nil {
+				return err
 			}
 			job, err := a.load(args)
 			if err != nil {
 				return err
+			}
+			options.file = a.fileOf(args)
+			if options.dryRun {
+				return a.dryRun(cmd.Context(), job, options)
 			}
 			set, err := a.settings()
 			if err != nil {
@@ -37,8 +40,6 @@ for the session timeout, so that a restart moves nothing; Ctrl-C gives it up.`,
 			return p.run(cmd.Context())
 		},
 	}
-	cmd.Flags().BoolVar(&options.resume, "resume", false, "start a job that was stopped")
-	cmd.Flags().BoolVar(&options.offsetsFromState, "offsets-from-state", false, "commit the positions recorded with the state as the group's offsets, then start")
-	cmd.Flags().StringVar(&savepoint, "savepoint", "", "start from a savepoint: not in this version")
+	options.add(cmd.Flags())
 	return cmd
 }

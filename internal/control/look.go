@@ -2,8 +2,12 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+
+	"github.com/procd/procd/savepoint"
+	"github.com/procd/procd/topology"
 )
 
 // View reads the control topic to its end, as of now. The error is [ErrNoJob]
@@ -29,4 +33,15 @@ func (p *Plane) Jobs(ctx context.Context) ([]string, error) {
 	}
 	slices.SortFunc(jobs, strings.Compare)
 	return jobs, nil
+}
+
+// Judge says whether a job could start from the savepoint that the options
+// name, whatever the job is doing now. It asks the brokers for the facts of its
+// topics, and touches nothing.
+func (p *Plane) Judge(ctx context.Context, plan *topology.Plan, o StartOptions) (savepoint.Verdict, error) {
+	judged, err := p.examine(ctx, Define(plan), o.Savepoint.candidate(), o)
+	if refused := (*Refused)(nil); errors.As(err, &refused) && refused.Verdict != nil {
+		return *refused.Verdict, nil
+	}
+	return judged.verdict, err
 }
