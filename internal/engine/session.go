@@ -28,6 +28,12 @@ const (
 	batchOverhead       = 200 // of a batch of one record
 )
 
+// fetchWait is how long a broker holds a fetch that finds nothing. A partition
+// whose task starts to run while a fetch of the others is held waits for the
+// next one: with kgo's default of 5 s most restarts with few records to catch
+// up on took more than 5 s to their first.
+const fetchWait = 200 * time.Millisecond
+
 // join builds a client, which joins the group by itself. The old client, if
 // any, is closed.
 func (w *worker) join(ctx context.Context) error {
@@ -80,6 +86,7 @@ func (w *worker) options(id string) []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset().AtStart()), // O1, O2
 		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
 		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.MetadataMinAge(100*time.Millisecond), // T10
 		kgo.MaxBufferedRecords(bufferedRecords),
 		kgo.RecordPartitioner(newPartitioner(w.p.layout)),
