@@ -123,3 +123,55 @@ func BenchmarkRestore(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(keys)*b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// BenchmarkCheckpoint is the cut of a store of 1 M keys: what the worker waits
+// for. "dirty" has all of them unwritten; "flushed" had them written in the
+// background before, as the engine does, and 20,000 changed since.
+func BenchmarkCheckpoint(b *testing.B) {
+	for _, flushed := range []bool{false, true} {
+		name := "dirty"
+		if flushed {
+			name = "flushed"
+		}
+		b.Run(name, func(b *testing.B) { benchmarkCheckpoint(b, flushed) })
+	}
+}
+
+func benchmarkCheckpoint(b *testing.B, flushed bool) {
+	keys := benchKeys(1_000_000)
+	for b.Loop() {
+		b.StopTimer()
+		dir := b.TempDir()
+		env := newTestEnv(b, EnvOptions{FS: vfs.Default, WriteEvery: time.Hour, WriteBackBytes: 1 << 40})
+		r, err := env.Prepare(dir+"/0", testID, LogBounds{Now: time.Now()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := NewStore("store", counterType{}, StoreOptions{Env: env})
+		if err := s.Open(finish(b, r, Position{}), []SchemaVersion{{1, "v2"}}, 1); err != nil {
+			b.Fatal(err)
+		}
+		change := func(keys [][]byte) {
+			for i, k := range keys {
+				s.BeginRecord()
+				set(b, s, string(k), counter{N: int64(i)})
+			}
+			commit(b, s, &changelog{})
+		}
+		change(keys)
+		if flushed {
+			s.StartFlush()
+			for !s.Flushed() {
+				time.Sleep(time.Millisecond)
+			}
+			change(keys[:20_000])
+		}
+		b.StartTimer()
+		if _, err := s.Checkpoint(dir + "/checkpoint"); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		closeStore(b, s, false)
+		b.StartTimer()
+	}
+}

@@ -25,7 +25,14 @@
 //     committed, or Abort.
 //  6. Tick between transactions. It starts background writes and reports their
 //     errors. After an error the store is closed and restored.
-//  7. Close. A store found corrupt is wiped when closed, so that the next
+//  7. A savepoint: StartFlush while work goes on, and Checkpoint at the cut.
+//  8. A generation that starts from a savepoint: Env.PrepareFromBase instead of
+//     Prepare, until the partition is detached. Sweep in each transaction,
+//     behind its records and before Changes, until it is done; the transaction
+//     in which it is carries the detached mark, and once that has committed,
+//     Detach. Then SweepMarkers in the same way (P16). The cursors belong in
+//     the transaction's position record, so that they are aborted with it.
+//  9. Close. A store found corrupt is wiped when closed, so that the next
 //     Prepare restores it from the changelog (S9).
 //
 // # What is on disk
