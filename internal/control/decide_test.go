@@ -88,7 +88,7 @@ func (s *scenario) define(t *testing.T, d *datadriven.TestData) string {
 	return "defined"
 }
 
-// savepoint takes a name, `[id=ID] [job=JOB] [generation=G]`, and lines of
+// savepoint takes a name, `[id=ID] [job=JOB] [generation=G] [portable]`, and lines of
 // `store UID KEYTYPE CURRENT SCHEMA...`, the schemas separated by |. The name
 // is also its checksum.
 func (s *scenario) savepoint(t *testing.T, d *datadriven.TestData) string {
@@ -97,6 +97,9 @@ func (s *scenario) savepoint(t *testing.T, d *datadriven.TestData) string {
 	m := &savepoint.Manifest{ID: name, Job: "job", Generation: 1, Form: savepoint.Native}
 	d.MaybeScanArgs(t, "id", &m.ID)
 	d.MaybeScanArgs(t, "job", &m.Job)
+	if d.HasArg("portable") {
+		m.Form = savepoint.Portable
+	}
 	d.MaybeScanArgs(t, "generation", &m.Generation)
 	for line := range strings.Lines(d.Input) {
 		f := strings.Fields(line)

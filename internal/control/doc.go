@@ -10,11 +10,15 @@
 //
 //  1. [Open], which checks the cluster (T3).
 //  2. seat.Take, before [Plane.Begin]: the seat's past is removed from the group.
-//  3. [Plane.Begin], which returns a [Lease] or a [*Refused].
+//  3. [Plane.Begin], which returns a [Lease] or a [*Refused]; [Plane.Preview]
+//     says what it would do.
 //  4. After every sync of the group, before the first fetch: [Lease.Verify]
 //     (P2). Meanwhile watch [Tail.Changed] and [Lease.Check] the new view.
 //  5. On INCONSISTENT_GROUP_PROTOCOL: Begin again, never a retry of the join.
-//  6. [Plane.Presence] while running; [Plane.Close] last.
+//  6. [Lease.Base] where a partition is not detached from the savepoint that
+//     its generation began with (P16). Once all of them are: [Lease.Prune] and
+//     [Lease.DeleteOlder].
+//  7. [Plane.Presence] while running; [Plane.Close] last.
 //
 // Who decides (P1): everything that matters is written in one transaction of
 // the transactional id procd.<job>.control, whose holder is the decider.

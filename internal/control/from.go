@@ -67,6 +67,10 @@ func beginFrom(c Current, f Facts) Verdict {
 		return refuse(fmt.Sprintf("the job is already running: %s started it meanwhile (%s)", c.State.By, origins(c.Generation)),
 			"procd stop "+c.Generation.Job+" first, if this start is the one that counts")
 	}
+	if ref := f.From.Ref; ref.Form != savepoint.Native {
+		return refuse(fmt.Sprintf("savepoint %s at %s is %s: its rows are for other tools to read, and a job does not start from them", ref.ID, ref.Path, ref.Form),
+			"start from the savepoint that it was exported from")
+	}
 	stores, err := baseVersions(f.From.Manifest, f.Definition)
 	if err != nil {
 		return Verdict{Action: Refuse, Refusal: err}
