@@ -94,16 +94,18 @@ func (p BasePart) open(name string) (io.ReadCloser, error) {
 }
 
 // AdoptDir is this seat's directory of a store partition, made by the
-// generation that took the savepoint which this one began with (P15); false if
-// there is none. What is in it has to be compared with the manifest.
+// generation that took the savepoint which this one began with (P15); "" and
+// false if there is none. What is in it has to be compared with the manifest.
 func (l *Lease) AdoptDir(uid string, partition int32) (dir string, ok bool) {
 	generation, ok := l.adopts()
 	if !ok {
 		return "", false
 	}
 	dir = l.seat.StoreDir(generation, uid, partition)
-	info, err := os.Stat(dir)
-	return dir, err == nil && info.IsDir()
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", false
+	}
+	return dir, true
 }
 
 // adopts is the generation whose stores this one may adopt: of this job, and
