@@ -282,12 +282,18 @@ func TestAnswerOfAnOvertakenCoordinator(t *testing.T) {
 	if _, err := b.plane.Answer(b.context(), r, 2, "a"); !errors.Is(err, control.ErrOvertaken) {
 		t.Errorf("answer of another coordinator: %v", err)
 	}
-	r.Attempts = 2
-	got, err := b.plane.Answer(b.context(), r, 2, "b")
+	if err := claim(3, "b"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.plane.Answer(b.context(), r, 2, "b"); !errors.Is(err, control.ErrOvertaken) {
+		t.Errorf("answer of its own earlier attempt: %v", err)
+	}
+	r.Attempts = 3
+	got, err := b.plane.Answer(b.context(), r, 3, "b")
 	if err != nil || !got.Stopped {
 		t.Fatalf("answer: %+v, %v", got, err)
 	}
-	if _, err := b.plane.Answer(b.context(), r, 2, "b"); !errors.Is(err, control.ErrOvertaken) {
+	if _, err := b.plane.Answer(b.context(), r, 3, "b"); !errors.Is(err, control.ErrOvertaken) {
 		t.Errorf("answered twice: %v", err)
 	}
 }
