@@ -77,6 +77,9 @@ func (p *process) chosen(ctx context.Context) (control.StartOptions, error) {
 		return start, err
 	}
 	if p.from == nil {
+		if err := p.trust(ctx, start); err != nil {
+			return start, err
+		}
 		p.from = start.Savepoint
 	}
 	start.Savepoint = p.from
