@@ -7,7 +7,7 @@ UNIT = $$($(GO) list ./... | grep -v '/it$$')
 .PHONY: test lint unit it build
 
 build:
-	$(GO) build -o bin/ ./cmd/...
+	$(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
 
 lint:
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then \
