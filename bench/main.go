@@ -56,7 +56,6 @@ func run(ctx context.Context) error {
 	runs := flag.Int("runs", 3, "runs per workload; the median counts")
 	only := flag.String("only", "", "workloads to run, separated by commas")
 	brokers := flag.String("brokers", "", "use these brokers instead of starting one")
-	profile := flag.String("profile", "", "write CPU profiles of the engine to this directory")
 	flag.Parse()
 	addrs := strings.Split(*brokers, ",")
 	if *brokers == "" {
@@ -78,7 +77,7 @@ func run(ctx context.Context) error {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), w.name) {
 			continue
 		}
-		b := &bench{w: w, c: c, records: *records, profile: *profile}
+		b := &bench{w: w, c: c, records: *records}
 		if err := b.preload(ctx); err != nil {
 			return err
 		}
@@ -104,7 +103,6 @@ type bench struct {
 	w       workload
 	c       *kafkatest.Cluster
 	records int
-	profile string
 	topic   string
 }
 
@@ -155,9 +153,6 @@ func (b *bench) measure(ctx context.Context) (result, error) {
 	}
 	cmd := exec.Command(self, engineArg, b.w.name, b.topic, "start", "--brokers", b.c.Brokers[0], "--data", dir, "--admin", "off")
 	cmd.Stderr = os.Stderr
-	if b.profile != "" {
-		cmd.Env = append(os.Environ(), "PROCD_CPUPROFILE="+b.profile+"/"+b.w.name+".pprof")
-	}
 	started := time.Now()
 	if err := cmd.Start(); err != nil {
 		return result{}, err
