@@ -34,9 +34,15 @@ const maxRounds = 8
 // back and decide again (P1).
 var errUndecided = errors.New("procd/control: outcome of the decision is unknown")
 
+// becomeTimeout bounds how long a client tries to become decider, before another
+// client tries: longer than an open transaction can delay it.
+const becomeTimeout = deciderTimeout + 5*time.Second
+
 // becomeDecider fences any other decider and then reads the topic to its end:
 // from here until somebody fences this one, the View is all there is (P1).
 func (p *Plane) becomeDecider(ctx context.Context) (*decider, error) {
+	ctx, cancel := context.WithTimeout(ctx, becomeTimeout)
+	defer cancel()
 	opts, err := p.settings.Cluster.Opts()
 	if err != nil {
 		return nil, err
@@ -58,6 +64,9 @@ func (p *Plane) becomeDecider(ctx context.Context) (*decider, error) {
 	}
 	if err := p.tail.ReadToEnd(ctx); err != nil {
 		d.close()
+		if ctx.Err() != nil {
+			err = undecided(err)
+		}
 		return nil, err
 	}
 	return d, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -24,11 +25,6 @@ type Deps struct {
 	// and messages.
 	Location *savepoint.Location
 	Path     string
-	Schedule Schedule
-	// InUse says whether a savepoint is needed yet, beside the one that the
-	// job is stopped at: the schedule does not remove it. It must be pure; nil
-	// is none.
-	InUse func(v *control.View, id string) bool
 	// Limits default to [DefaultLimits].
 	Limits Limits
 	// Now is the clock; default time.Now.
@@ -39,9 +35,6 @@ type Deps struct {
 }
 
 func (d Deps) withDefaults() Deps {
-	if d.InUse == nil {
-		d.InUse = func(*control.View, string) bool { return false }
-	}
 	if d.Limits == (Limits{}) {
 		d.Limits = DefaultLimits
 	}
@@ -69,8 +62,7 @@ func Run(ctx context.Context, d Deps) error {
 	}
 	m, err := New(Config{
 		Coordinator: randomText(), Stages: stages, Location: d.Path,
-		Limits: d.Limits, Schedule: d.Schedule,
-		InUse: func(v *control.View, id string) bool { return v.State().Savepoint == id || d.InUse(v, id) },
+		Limits: d.Limits, Schedule: d.Plan.Savepoints,
 	})
 	if err != nil {
 		return err
@@ -144,7 +136,11 @@ func (r *runner) carryOut(ctx context.Context, e Effect) {
 	var o Outcome
 	switch e := e.(type) {
 	case Claim:
-		o = Claimed{e.key, r.Plane.Claim(ctx, e.Record)}
+		err := r.Plane.Claim(ctx, e.Record)
+		if err != nil && !errors.Is(err, control.ErrOvertaken) && ctx.Err() == nil {
+			r.Logger.Warn("taking up a savepoint; trying again", "savepoint", e.request, "err", err)
+		}
+		o = Claimed{e.key, err}
 	case Begin:
 		o = r.begin(e)
 	case Say:
@@ -160,14 +156,22 @@ func (r *runner) carryOut(ctx context.Context, e Effect) {
 		r.logAnswer(result, err)
 		o = Answered{e.key, err}
 	case Ask:
-		o = Asked{Err: r.ask(ctx)}
+		o = Asked{Err: r.told(ctx, "asking for a scheduled savepoint", r.ask(ctx))}
 	case Prune:
-		o = Pruned{Err: r.prune(ctx, e.IDs)}
+		o = Pruned{Err: r.told(ctx, "removing savepoints that the schedule does not keep", r.prune(ctx, e.IDs))}
 	}
 	select {
 	case r.outcomes <- o:
 	case <-ctx.Done():
 	}
+}
+
+// told logs what the schedule could not do, and will try again.
+func (r *runner) told(ctx context.Context, what string, err error) error {
+	if err != nil && ctx.Err() == nil {
+		r.Logger.Warn(what+"; trying again later", "err", err)
+	}
+	return err
 }
 
 func (r *runner) logAnswer(result control.Result, err error) {

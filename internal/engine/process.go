@@ -140,12 +140,13 @@ func (p *process) taskState(worker int, ref taskRef, s taskState) {
 
 func (p *process) taskGone(worker int, ref taskRef) {
 	p.mu.Lock()
+	// It may run on another worker of this process already.
 	if p.states[ref].worker == worker {
 		delete(p.states, ref)
-	}
-	if ref == firstTask && p.resign != nil {
-		p.resign()
-		p.resign = nil
+		if ref == firstTask && p.resign != nil {
+			p.resign()
+			p.resign = nil
+		}
 	}
 	p.countStates()
 	p.mu.Unlock()
