@@ -72,6 +72,9 @@ type Overlay interface {
 	Open(db *DB, versions []SchemaVersion, current int) error
 	// Dirty is the number of keys changed in this transaction.
 	Dirty() int
+	// Peek returns the committed state of a key, schema version in front, nil if
+	// it has none. Between transactions only; it changes nothing.
+	Peek(key []byte) (value []byte, err error)
 	// Changes encodes each key changed in this transaction and hands its
 	// changelog record to emit, the schema record first where this partition
 	// has none yet (P18). key and value stay valid until Commit or Abort; a nil

@@ -1,6 +1,7 @@
 package kstate
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -114,6 +115,7 @@ func (m *machine[S]) commit() {
 	commit(m.t, m.store, m.log)
 	m.model.committed = m.model.txn
 	m.endTxn()
+	m.peek()
 }
 
 func (m *machine[S]) abort() {
@@ -167,6 +169,29 @@ func (m *machine[S]) compareAll() {
 	}
 }
 
+// peek looks between transactions, and is refused within one.
+func (m *machine[S]) peek() {
+	key := m.key()
+	value, err := m.store.Peek(key)
+	if m.store.Dirty() > 0 {
+		if !errors.Is(err, ErrOrder) {
+			m.t.Fatalf("Peek within a transaction: %v", err)
+		}
+		return
+	}
+	want, has := m.model.committed[string(key)]
+	if err != nil || (value != nil) != has {
+		m.t.Fatalf("Peek(%s) = %x, %v; want %v, %v", key, value, err, want, has)
+	}
+	if !has {
+		return
+	}
+	var got S
+	if err := m.store.decode(value, &got); err != nil || !reflect.DeepEqual(got, want) {
+		m.t.Fatalf("Peek(%s) = %v, %v; want %v", key, got, err, want)
+	}
+}
+
 func (m *machine[S]) step() {
 	steps := []struct {
 		weight int
@@ -174,7 +199,7 @@ func (m *machine[S]) step() {
 	}{
 		{30, m.set}, {30, m.update}, {10, m.clear}, {20, func() { m.check(m.key()) }},
 		{25, m.begin}, {5, m.rollback}, {8, m.commit}, {4, m.abort}, {10, m.tick},
-		{1, m.flush}, {1, m.reopen}, {1, m.compareAll},
+		{1, m.flush}, {1, m.reopen}, {1, m.compareAll}, {10, m.peek},
 	}
 	total := 0
 	for _, s := range steps {

@@ -14,6 +14,9 @@ var (
 	// version, or a later one.
 	ErrNewerFormat = errors.New("procd/savepoint: written by a newer version of procd; use that version or a later one")
 
+	// ErrKey says that a text is no key of the type that a store has.
+	ErrKey = errors.New("procd/savepoint: not a key of this store")
+
 	// ErrDamaged says that bytes of a savepoint are not those that were
 	// written. The error is a [*DamageError] for each file, which names it.
 	ErrDamaged = errors.New("procd/savepoint: savepoint is damaged")

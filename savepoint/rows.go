@@ -2,15 +2,10 @@ package savepoint
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
-	"strconv"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/twmb/avro"
 )
 
@@ -76,13 +71,23 @@ func (s *Savepoint) Decoder(uid string) (*Decoder, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s of savepoint %s", ErrNoStore, uid, s.name)
 	}
-	d := &Decoder{uid: uid, keyType: store.KeyType, schemas: make(map[int]*avro.Schema)}
+	schemas := make(map[int]string, len(store.Versions))
 	for _, v := range store.Versions {
-		schema, err := parseSchema(v.Schema)
+		schemas[v.Version] = v.Schema
+	}
+	return NewDecoder(uid, store.KeyType, schemas)
+}
+
+// NewDecoder returns the decoder of the rows of a store whose schemas are known
+// from elsewhere, by their versions.
+func NewDecoder(uid, keyType string, schemas map[int]string) (*Decoder, error) {
+	d := &Decoder{uid: uid, keyType: keyType, schemas: make(map[int]*avro.Schema, len(schemas))}
+	for version, text := range schemas {
+		schema, err := parseSchema(text)
 		if err != nil {
-			return nil, fmt.Errorf("%w: schema %d of store %s: %w", ErrInvalid, v.Version, uid, err)
+			return nil, fmt.Errorf("%w: schema %d of store %s: %w", ErrInvalid, version, uid, err)
 		}
-		d.schemas[v.Version] = schema
+		d.schemas[version] = schema
 	}
 	return d, nil
 }
@@ -106,68 +111,25 @@ func (d *Decoder) Value(r Row) (any, error) {
 }
 
 // AppendJSON appends a row as one JSON object: {"key": ..., "version": 1,
-// "value": ...}. Fields are in the order of the schema, unions are written
-// without the name of their branch.
+// "value": ...}. The key is [KeyJSON], the value as [Decoder.AppendValue] has it.
 func (d *Decoder) AppendJSON(dst []byte, r Row) ([]byte, error) {
+	dst = append(dst, `{"key":`...)
+	dst = append(dst, KeyJSON(d.keyType, r.Key)...)
+	dst = fmt.Appendf(dst, `,"version":%d,"value":`, r.Version)
+	dst, err := d.AppendValue(dst, r)
+	return append(dst, '}'), err
+}
+
+// AppendValue appends a row's state as JSON. Fields are in the order of the
+// schema, unions are written without the name of their branch.
+func (d *Decoder) AppendValue(dst []byte, r Row) ([]byte, error) {
 	v, err := d.Value(r)
 	if err != nil {
 		return dst, err
 	}
-	dst = append(dst, `{"key":`...)
-	dst = append(dst, d.keyJSON(r.Key)...)
-	dst = fmt.Appendf(dst, `,"version":%d,"value":`, r.Version)
 	dst, err = d.schemas[r.Version].AppendEncodeJSON(dst, v)
 	if err != nil {
 		return dst, fmt.Errorf("%w: store %s, key %q: %w", ErrMalformed, d.uid, r.Key, err)
 	}
-	return append(dst, '}'), nil
-}
-
-// keyJSON is a key as JSON: numbers and booleans as themselves, composite keys
-// as a list of their parts. What is not the text that its type says is
-// {"base64": ...}, as bytes are.
-func (d *Decoder) keyJSON(key []byte) []byte {
-	switch d.keyType {
-	case "int":
-		if n, err := strconv.ParseInt(string(key), 10, 64); err == nil && strconv.FormatInt(n, 10) == string(key) {
-			return slices.Clone(key)
-		}
-	case "bool":
-		if s := string(key); s == "true" || s == "false" {
-			return slices.Clone(key)
-		}
-	case "composite":
-		if text, ok := compositeJSON(key); ok {
-			return text
-		}
-	case "string":
-		if text, err := jsontext.AppendQuote(nil, key); err == nil {
-			return text
-		}
-	}
-	return fmt.Appendf(nil, `{"base64":%q}`, base64.StdEncoding.EncodeToString(key))
-}
-
-// compositeJSON splits a composite key: per part four bytes of length and the
-// text.
-func compositeJSON(key []byte) ([]byte, bool) {
-	text := []byte{'['}
-	for len(key) > 0 {
-		if len(key) < 4 {
-			return nil, false
-		}
-		n := uint64(binary.BigEndian.Uint32(key))
-		if key = key[4:]; n > uint64(len(key)) {
-			return nil, false
-		}
-		if len(text) > 1 {
-			text = append(text, ',')
-		}
-		var err error
-		if text, err = jsontext.AppendQuote(text, key[:n]); err != nil {
-			return nil, false
-		}
-		key = key[n:]
-	}
-	return append(text, ']'), true
+	return dst, nil
 }

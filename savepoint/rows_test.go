@@ -63,6 +63,7 @@ func TestRows(t *testing.T) {
 func TestKeyJSON(t *testing.T) {
 	for _, c := range []struct{ keyType, key, want string }{
 		{"int", "-12", `-12`},
+		{"int", "18446744073709551615", `18446744073709551615`},
 		{"int", "007", `{"base64":"MDA3"}`},
 		{"int", "x", `{"base64":"eA=="}`},
 		{"string", "a\"b", `"a\"b"`},
@@ -74,8 +75,45 @@ func TestKeyJSON(t *testing.T) {
 		{"composite", "\x00\x00\x00\x05a", `{"base64":"AAAABWE="}`},
 		{"composite", "\x00\x00", `{"base64":"AAA="}`},
 	} {
-		if got := (&Decoder{keyType: c.keyType}).keyJSON([]byte(c.key)); string(got) != c.want {
+		if got := KeyJSON(c.keyType, []byte(c.key)); string(got) != c.want {
 			t.Errorf("%s %q: %s, want %s", c.keyType, c.key, got, c.want)
+		}
+	}
+}
+
+// What KeyJSON writes ParseKey reads, and what people write instead.
+func TestParseKey(t *testing.T) {
+	for _, c := range []struct{ keyType, text, want string }{
+		{"int", "-12", "-12"},
+		{"int", "18446744073709551615", "18446744073709551615"},
+		{"int", `{"base64":"MDA3"}`, "007"},
+		{"string", `a"b`, `a"b`},
+		{"string", "7", "7"},
+		{"string", "", ""},
+		{"string", `{"base64":7}`, `{"base64":7}`},
+		{"string", `{"base64":"YQ==","b":1}`, `{"base64":"YQ==","b":1}`},
+		{"string", `{}`, `{}`},
+		{"bool", "true", "true"},
+		{"bytes", "ab", "ab"},
+		{"bytes", `{"base64":"/wA="}`, "\xff\x00"},
+		{"composite", `["a","bc"]`, "\x00\x00\x00\x01a\x00\x00\x00\x02bc"},
+		{"composite", `{"base64":"AAA="}`, "\x00\x00"},
+	} {
+		key, err := ParseKey(c.keyType, c.text)
+		if err != nil || string(key) != c.want {
+			t.Errorf("%s %s: %q, %v; want %q", c.keyType, c.text, key, err, c.want)
+			continue
+		}
+		if again, err := ParseKey(c.keyType, string(KeyJSON(c.keyType, key))); c.keyType != "string" && (err != nil || string(again) != c.want) {
+			t.Errorf("%s %s: written and read again %q, %v", c.keyType, c.text, again, err)
+		}
+	}
+	for _, c := range []struct{ keyType, text string }{
+		{"int", "x"}, {"int", "007"}, {"int", "1.0"}, {"int", ""}, {"int", "18446744073709551616"},
+		{"bool", "yes"}, {"composite", "a"}, {"composite", "null"}, {"composite", `["a",7]`}, {"composite", `{"a":"b"}`},
+	} {
+		if key, err := ParseKey(c.keyType, c.text); !errors.Is(err, ErrKey) {
+			t.Errorf("%s %s: %q, %v", c.keyType, c.text, key, err)
 		}
 	}
 }
