@@ -160,7 +160,14 @@ func (j *job) start(flags ...string) *kafkatest.Process {
 // startIn runs a process with a data directory of its own.
 func (j *job) startIn(data string, flags ...string) *kafkatest.Process {
 	j.t.Helper()
-	args := []string{"start", "--brokers", j.kafka.address, "--data", data}
+	return j.startAt(j.kafka.address, data, flags...)
+}
+
+// startAt runs a process with a data directory and an address of the brokers of
+// its own.
+func (j *job) startAt(brokers, data string, flags ...string) *kafkatest.Process {
+	j.t.Helper()
+	args := []string{"start", "--brokers", brokers, "--data", data}
 	if j.Program == procdProgram {
 		args = append(args, j.file)
 	}

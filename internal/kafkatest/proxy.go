@@ -33,6 +33,15 @@ const (
 type Verdict struct {
 	Fate  Fate
 	Delay time.Duration
+	// Met, unless nil, is closed when the fate has been met: the request is
+	// lost, or the broker has answered it.
+	Met chan struct{}
+}
+
+func (v Verdict) met() {
+	if v.Met != nil {
+		close(v.Met)
+	}
 }
 
 // Request is what a [Proxy] reads of a request's header.
@@ -247,6 +256,7 @@ func (c *proxyConn) request(frame []byte) error {
 	}
 	v := c.proxy.verdict(r)
 	if v.Fate == LoseRequest {
+		v.met()
 		return errSilent
 	}
 	if v != (Verdict{}) {
@@ -267,6 +277,7 @@ func (c *proxyConn) reply(frame []byte) error {
 	v := c.pending[correlation]
 	delete(c.pending, correlation)
 	c.mu.Unlock()
+	v.met()
 	switch v.Fate {
 	case LoseReply:
 		return errSilent

@@ -120,10 +120,10 @@ const (
 
 var endTxn = kmsg.EndTxn.Int16()
 
-func judgeEndTxn(fate Fate) func(Request) Verdict {
+func judgeEndTxn(v Verdict) func(Request) Verdict {
 	return func(r Request) Verdict {
 		if r.Key == endTxn && r.Version == 4 && r.ClientID == "me" {
-			return Verdict{Fate: fate}
+			return v
 		}
 		return Verdict{}
 	}
@@ -131,7 +131,7 @@ func judgeEndTxn(fate Fate) func(Request) Verdict {
 
 func TestProxyPasses(t *testing.T) {
 	p, _ := startProxy(t)
-	p.Judge(judgeEndTxn(LoseReply))
+	p.Judge(judgeEndTxn(Verdict{Fate: LoseReply}))
 	if got, err := dial(t, p).ask(3, 77, long); err != nil || got != 77 {
 		t.Fatalf("got %d, %v", got, err)
 	}
@@ -150,7 +150,8 @@ func TestProxyFates(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, backend := startProxy(t)
-			p.Judge(judgeEndTxn(test.fate))
+			met := make(chan struct{})
+			p.Judge(judgeEndTxn(Verdict{Fate: test.fate, Met: met}))
 			c := dial(t, p)
 			if _, err := c.ask(3, 1, long); err != nil {
 				t.Fatal(err)
@@ -162,6 +163,11 @@ func TestProxyFates(t *testing.T) {
 			_, err := c.ask(endTxn, 2, wait)
 			if got := errors.Is(err, os.ErrDeadlineExceeded); err == nil || got != test.silent {
 				t.Errorf("answer: %v, silent should be %v", err, test.silent)
+			}
+			select {
+			case <-met:
+			case <-time.After(long):
+				t.Error("nobody was told that the fate was met")
 			}
 			if got := backend.seen.Load(); got != test.seen {
 				t.Errorf("the broker saw %d requests, want %d", got, test.seen)

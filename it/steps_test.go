@@ -1,0 +1,423 @@
+package it
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/procd/procd/internal/kafkatest"
+)
+
+// The tests here end processes at each step of a savepoint, of a stop at one and
+// of a start from one: at the n-th request that a process sends, before the
+// broker sees it or after it has answered. The process under test is behind the
+// proxy of its broker, all others are not.
+
+// chatter are requests that change and decide nothing, and that come at any
+// time.
+var chatter = []kmsg.Key{kmsg.Metadata, kmsg.ApiVersions, kmsg.FindCoordinator, kmsg.Heartbeat, kmsg.Fetch}
+
+// trap counts the requests that pass the proxy, and springs at one of them.
+type trap struct {
+	count  atomic.Int64
+	what   string        // the request; valid when it has sprung
+	sprung chan struct{} // closed when the broker has, or has not, seen it
+}
+
+// setTrap loses the n-th request behind the proxy from now on, or its reply;
+// n = 0 only counts.
+func (k *kafka) setTrap(n int64, fate kafkatest.Fate) *trap {
+	t := &trap{sprung: make(chan struct{})}
+	k.broker.Proxy().Judge(func(r kafkatest.Request) kafkatest.Verdict {
+		if slices.Contains(chatter, kmsg.Key(r.Key)) || t.count.Add(1) != n {
+			return kafkatest.Verdict{}
+		}
+		lost := "the request"
+		if fate != kafkatest.LoseRequest {
+			lost = "the reply"
+		}
+		t.what = fmt.Sprintf("request %d, %s, %s lost", n, kmsg.NameForKey(r.Key), lost)
+		return kafkatest.Verdict{Fate: fate, Met: t.sprung}
+	})
+	return t
+}
+
+// moment is where a process is killed: at its n-th request.
+type moment struct {
+	n    int64
+	fate kafkatest.Fate
+}
+
+// someSteps are steps of an action with that many requests: all of them in the
+// long run, otherwise as many as are wanted, spread evenly.
+func someSteps(requests int64, wanted int, random *rand.Rand) (steps []moment) {
+	var all []moment
+	for n := int64(1); n <= requests; n++ {
+		all = append(all, moment{n, kafkatest.LoseRequest}, moment{n, kafkatest.LoseReply})
+	}
+	every := max(1, len(all)/wanted)
+	if soak(0, 1) == 1 {
+		every = 1
+	}
+	for i := random.IntN(every); i < len(all); i += every {
+		steps = append(steps, all[i])
+	}
+	return steps
+}
+
+// direct is the same Kafka without the proxy.
+func (k *kafka) direct() *kafka {
+	d := *k
+	d.address = k.broker.Addr()
+	return &d
+}
+
+// relay is a job that is handed over again and again: stopped at a savepoint,
+// changed, and started from there.
+type relay struct {
+	*job
+	g    *generator
+	legs []leg
+	ring int64 // how long a room must have been armed, now
+}
+
+// leg is what one version of the job did.
+type leg struct {
+	from, to taken // from is empty in the first
+	see      version
+}
+
+// rings is the version that waits for that long.
+func rings(after int64) version {
+	return func(r *room, e event) bool {
+		if e.Type == "motion" {
+			return r.Active && e.Time-r.Since > after
+		}
+		return eager(r, e)
+	}
+}
+
+func newRelay(t *testing.T, k *kafka, o options) *relay {
+	t.Helper()
+	r := &relay{job: newJob(t, k, o), g: newGenerator(run.seed, 50), ring: ringAfter}
+	r.watch()
+	r.produce(r.g.arm()...)
+	return r
+}
+
+// some produces a little more input.
+func (r *relay) some() {
+	r.t.Helper()
+	r.produce(r.g.events(200)...)
+}
+
+// change edits the job's file: what is processed from now on tells by which
+// version it was.
+func (r *relay) change() {
+	r.t.Helper()
+	next := int64(ringAfter + 1000*(1+len(r.legs)%3))
+	r.edit(fmt.Sprintf("> %d", r.ring), fmt.Sprintf("> %d", next))
+	r.ring = next
+}
+
+// last is the savepoint that the job stands at.
+func (r *relay) last() taken {
+	if len(r.legs) == 0 {
+		return taken{}
+	}
+	return r.legs[len(r.legs)-1].to
+}
+
+// handOver stops the job at a savepoint, with the processes that run it.
+func (r *relay) handOver(procs ...*kafkatest.Process) {
+	r.t.Helper()
+	r.standsAt(r.savepoint("savepoint-and-stop"))
+	for _, p := range procs {
+		if code := r.ends(p, 20*time.Second); code != 0 {
+			r.t.Errorf("a process of the stopped job ended with %d", code)
+		}
+	}
+}
+
+// standsAt notes that the job has stopped at a savepoint.
+func (r *relay) standsAt(s taken) {
+	r.t.Helper()
+	r.legs = append(r.legs, leg{from: r.last(), to: s, see: rings(r.ring)})
+	for p, at := range r.committed() {
+		if s.offsets[p] != at {
+			r.t.Errorf("the job stopped at offset %d of partition %d, savepoint %s says %d", at, p.n, s.id, s.offsets[p])
+		}
+	}
+}
+
+// check compares the output, and every savepoint that the job was handed over
+// at, with the model.
+func (r *relay) check() {
+	r.t.Helper()
+	input := r.read(r.In)
+	h := newHistory()
+	for _, l := range r.legs {
+		must(r.t, h.pass(input, l.from.offsets, l.to.offsets, l.see))
+		must(r.t, sameRooms(l.to, h.rooms))
+	}
+	output := r.read(r.Out)
+	must(r.t, sameAlarms(output, h.alarms))
+	r.verifyReader(output)
+	if h.total() == 0 {
+		r.t.Error("no alarm at all: this proves nothing")
+	}
+	r.t.Logf("%d hand-overs, %d events, %d alarms", len(r.legs), len(input), h.total())
+}
+
+// launch runs a command beside the test.
+func (j *job) launch(brokers, name string, args ...string) *kafkatest.Process {
+	j.t.Helper()
+	all := append([]string{name}, args...)
+	p, err := j.binary.Start(filepath.Dir(j.file), nil, append(all, "--brokers", brokers, "--data", j.data)...)
+	must(j.t, err)
+	j.t.Cleanup(p.Kill)
+	return p
+}
+
+// savepointID makes the n-th id of a test.
+func savepointID(n int) string {
+	return fmt.Sprintf("20260101T00%02d%02dZ-%04x", n/60%60, n%60, n)
+}
+
+// springs waits until the trap has sprung or done is closed, and kills the
+// process at once. It says whether it has sprung.
+func (t *trap) springs(done <-chan struct{}, victim *kafkatest.Process) bool {
+	select {
+	case <-t.sprung:
+		victim.Kill()
+		return true
+	case <-done:
+		return false
+	}
+}
+
+// TestStartKilled kills a start from a savepoint at its steps. The same command
+// again must finish the work: one new generation, and not a record lost, doubled
+// or processed by the wrong version.
+func TestStartKilled(t *testing.T) {
+	t.Parallel()
+	k := ownKafka(t, kafkatest.BrokerOptions{Proxied: true})
+	r := newRelay(t, k.direct(), options{})
+	random := rand.New(rand.NewPCG(run.seed, 4))
+	p := r.start()
+	r.waitDone(time.Minute)
+	r.handOver(p)
+
+	// Once without a fault, to know how many steps there are.
+	r.change()
+	r.some()
+	count := k.setTrap(0, kafkatest.Pass)
+	p = r.startAt(k.address, r.data, "--savepoint", r.last().id)
+	r.waitDone(time.Minute)
+	requests := count.count.Load()
+	r.handOver(p)
+
+	for _, s := range someSteps(requests, 6, random) {
+		r.change()
+		r.some()
+		from, before := r.last().id, len(r.generations())
+		trap := k.setTrap(s.n, s.fate)
+		p = r.startAt(k.address, r.data, "--savepoint", from)
+		if !trap.springs(r.caughtUp(), p) {
+			t.Logf("step %d: not reached", s.n)
+		} else {
+			t.Logf("step %d of %d: %s", s.n, requests, trap.what)
+			k.broker.Proxy().Judge(nil)
+			p = r.start("--savepoint", from)
+		}
+		r.some()
+		r.waitDone(time.Minute)
+		if n := len(r.generations()); n != before+1 {
+			t.Errorf("%s: %d new generations", trap.what, n-before)
+		}
+		r.handOver(p)
+	}
+	r.verifySettled()
+	r.check()
+}
+
+// caughtUp is closed when the job has committed all of its input.
+func (j *job) caughtUp() <-chan struct{} {
+	done := make(chan struct{})
+	ctx := within(j.t, time.Minute)
+	go func() {
+		if kafkatest.Until(ctx, 100*time.Millisecond, func() error { return j.kafka.NoLag(ctx, j.group(), j.In) }) == nil {
+			close(done)
+		}
+	}()
+	return done
+}
+
+// TestSavepointKilledSteps kills the process of a job at the steps of a
+// savepoint, and of a stop at one, and starts it again with the same arguments,
+// as a container is. The command that waits gets a result, the same command
+// again gets the same one, and what it says is so.
+func TestSavepointKilledSteps(t *testing.T) {
+	t.Parallel()
+	k := ownKafka(t, kafkatest.BrokerOptions{Proxied: true})
+	for _, command := range []string{"savepoint", "savepoint-and-stop"} {
+		t.Run(command, func(t *testing.T) {
+			r := newRelay(t, k.direct(), options{})
+			r.killSavepoints(k, command)
+		})
+	}
+}
+
+func (r *relay) killSavepoints(k *kafka, command string) {
+	random := rand.New(rand.NewPCG(run.seed, 5))
+	p := r.startAt(k.address, r.data)
+	r.waitDone(time.Minute)
+	count := k.setTrap(0, kafkatest.Pass)
+	if command == "savepoint" {
+		r.savepoint(command)
+	} else {
+		r.handOver(p)
+	}
+	requests := count.count.Load()
+	if len(r.legs) > 0 {
+		p = r.startAt(k.address, r.data, "--savepoint", r.last().id)
+	}
+	var asides []taken
+	for i, s := range someSteps(requests, 4, random) {
+		r.some()
+		r.waitDone(time.Minute)
+		id := savepointID(i)
+		trap := k.setTrap(s.n, s.fate)
+		asks := r.launch(r.kafka.address, command, r.Name, "--id", id)
+		sprung := trap.springs(asks.Done(), p)
+		k.broker.Proxy().Judge(nil)
+		if sprung {
+			flags := []string{}
+			if len(r.legs) > 0 {
+				flags = append(flags, "--savepoint", r.last().id)
+			}
+			p = r.startAt(k.address, r.data, flags...)
+			r.ended[p] = true // it may be refused: the job may stand at the savepoint
+		}
+		code := r.ends(asks, time.Minute)
+		_, said, again := r.command(command, r.Name, "--id", id)
+		r.t.Logf("step %d of %d (%s): exit code %d, again %d: %s%s", s.n, requests, trap.what, code, again, asks.Stdout, asks.Stderr)
+		if again != code {
+			r.t.Errorf("the command ended with %d, the same again with %d: %s", code, again, said)
+		}
+		state := r.state()
+		switch {
+		case code == 0 && command == "savepoint":
+			asides = append(asides, r.inspect(id))
+		case code == 0:
+			if state != "STOPPED" {
+				r.t.Errorf("the job is %s", state)
+			}
+			// Refused if it came after STOPPED, otherwise it took part.
+			if ended := r.ends(p, 20*time.Second); ended != 0 && (!sprung || ended != exitRefused) {
+				r.t.Errorf("the process ended with %d:\n%s", ended, p.Stderr.Tail(3))
+			}
+			r.standsAt(r.inspect(id))
+			p = r.startAt(k.address, r.data, "--savepoint", id)
+			r.ended[p] = false
+		case code != 1:
+			r.t.Errorf("exit code %d", code)
+		case strings.Contains(asks.Stderr.String(), "is complete, but"):
+			asides = append(asides, r.inspect(id))
+			fallthrough
+		default:
+			if state != "RUNNING" {
+				r.t.Errorf("the job is %s", state)
+			}
+		}
+	}
+	r.some()
+	r.waitDone(time.Minute)
+	r.handOver(p)
+	r.verifySettled()
+	r.check()
+	r.checkAsides(asides)
+}
+
+// checkAsides compares savepoints that the job went on from with the model.
+func (r *relay) checkAsides(asides []taken) {
+	r.t.Helper()
+	input := r.read(r.In)
+	for _, s := range asides {
+		h := newHistory()
+		must(r.t, h.pass(input, nil, s.offsets, eager)) // all versions make the same state
+		must(r.t, sameRooms(s, h.rooms))
+	}
+}
+
+// state is RUNNING, STOPPED or RESET.
+func (j *job) state() string {
+	j.t.Helper()
+	var status struct {
+		State struct {
+			State string `json:"state"`
+		} `json:"state"`
+	}
+	must(j.t, json.Unmarshal([]byte(j.output("status", j.Name, "--json")), &status))
+	return status.State.State
+}
+
+// TestCommandKilled kills the command that asks for a savepoint, or for a stop
+// at one, at its steps: the same command again finishes the work.
+func TestCommandKilled(t *testing.T) {
+	t.Parallel()
+	k := ownKafka(t, kafkatest.BrokerOptions{Proxied: true})
+	r := newRelay(t, k.direct(), options{})
+	random := rand.New(rand.NewPCG(run.seed, 6))
+	p := r.start()
+	r.waitDone(time.Minute)
+	asides := map[string]taken{}
+	for c, command := range []string{"savepoint", "savepoint-and-stop"} {
+		var requests int64
+		for i, s := range append([]moment{{}}, someSteps(20, 5, random)...) {
+			if requests > 0 && s.n > requests {
+				break
+			}
+			r.some()
+			id := savepointID(100*c + i)
+			trap := k.setTrap(s.n, s.fate)
+			asks := r.launch(k.address, command, r.Name, "--id", id)
+			trap.springs(asks.Done(), asks)
+			r.ends(asks, time.Second)
+			if s.n == 0 {
+				requests = trap.count.Load()
+			}
+			k.broker.Proxy().Judge(nil)
+			stdout, stderr, code := r.command(command, r.Name, "--id", id)
+			t.Logf("step %d of %d (%s): again: exit code %d, %s%s", s.n, requests, trap.what, code, stdout, stderr)
+			if code != 0 {
+				t.Fatalf("%s again ended with %d: %s", command, code, stderr)
+			}
+			if command == "savepoint" {
+				asides[id] = r.inspect(id)
+				continue
+			}
+			if ended := r.ends(p, 20*time.Second); ended != 0 {
+				t.Errorf("the process ended with %d", ended)
+			}
+			r.standsAt(r.inspect(id))
+			r.change()
+			p = r.start("--savepoint", id)
+		}
+	}
+	r.some()
+	r.waitDone(time.Minute)
+	r.handOver(p)
+	r.verifySettled()
+	r.check()
+	r.checkAsides(slices.Collect(maps.Values(asides)))
+}
