@@ -29,6 +29,8 @@ const (
 	prefixResult   = "result/"
 	prefixAttempt  = "attempt/"
 	prefixReport   = "report/"
+	prefixQuestion = "question/"
+	prefixAnswer   = "answer/"
 )
 
 func generationKey(g int) string    { return prefixGen + strconv.Itoa(g) }

@@ -15,6 +15,7 @@ type View struct {
 	state       State
 	processes   map[string]Process
 	savepoints  ledger
+	inquiries   inquiries
 }
 
 // Current is what a job is at one moment.
@@ -40,6 +41,10 @@ func (v *View) Apply(key, value []byte) error {
 		return v.applyRevision(k, value)
 	case strings.HasPrefix(k, prefixProcess):
 		v.applyProcess(k, value)
+	case strings.HasPrefix(k, prefixQuestion):
+		v.inquiries.applyQuestion(k, value)
+	case strings.HasPrefix(k, prefixAnswer):
+		v.inquiries.applyAnswer(k, value)
 	default:
 		return v.savepoints.apply(k, value)
 	}
@@ -164,5 +169,6 @@ func (v *View) clone() *View {
 		state:       v.state,
 		processes:   maps.Clone(v.processes),
 		savepoints:  v.savepoints.clone(),
+		inquiries:   v.inquiries.clone(),
 	}
 }
