@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/linkedin/goavro/v2"
+	"github.com/twmb/avro"
 
 	"github.com/procd/procd/codec"
 )
@@ -260,6 +261,53 @@ func TestStateCopy(t *testing.T) {
 	p, q := new(int), new(int)
 	if codec.State[*int]().Copy(&p, &q) || codec.State[[]int]().Copy(new([]int), new([]int)) || codec.State[map[string]int]().Copy(new(map[string]int), new(map[string]int)) {
 		t.Error("a pointer was copied by assignment")
+	}
+}
+
+// TestStateOmitzero: a field that may be missing is what it is in YAML's states.
+func TestStateOmitzero(t *testing.T) {
+	type armed struct {
+		Active bool   `avro:"active,omitzero"`
+		Since  int64  `avro:",omitzero"`
+		Motion *int64 `avro:",omitzero"`
+		Plain  int64
+	}
+	const schema = `{"type":"record","name":"state","fields":[{"name":"active","type":["null","boolean"],"default":null},` +
+		`{"name":"Since","type":["null","long"],"default":null},{"name":"Motion","type":["null","long"],"default":null},{"name":"Plain","type":"long"}]}`
+	st := codec.State[armed]()
+	if err := st.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := avro.MustParse(st.Schema()).Root(), avro.MustParse(schema).Root(); !reflect.DeepEqual(got.Fields, want.Fields) {
+		t.Errorf("schema %s, want %s", st.Schema(), schema)
+	}
+	for _, test := range []struct {
+		v    armed
+		want []byte
+	}{
+		{armed{}, []byte{0, 0, 0, 0}},
+		{armed{Active: true, Since: 7, Plain: 1}, []byte{2, 1, 2, 14, 0, 2}},
+	} {
+		data, err := st.Append(nil, &test.v)
+		if err != nil || !bytes.Equal(data, test.want) {
+			t.Errorf("%+v is %v, %v; want %v", test.v, data, err, test.want)
+		}
+		read, err := st.Reader(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := armed{Active: true, Since: 9}
+		if err := read(data, &back); err != nil || back != test.v {
+			t.Errorf("%+v comes back as %+v, %v", test.v, back, err)
+		}
+	}
+	read, err := st.Reader(`{"type":"record","name":"state","fields":[{"name":"Plain","type":"long"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old armed
+	if err := read([]byte{6}, &old); err != nil || old != (armed{Plain: 3}) {
+		t.Errorf("without the fields: %+v, %v", old, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,14 +32,47 @@ type StateType[S any] struct {
 // which costs more. Of a time.Time what is smaller than a millisecond, and the
 // time zone, are lost: an int64 of milliseconds says what it keeps.
 //
+// A field of S with the tag avro:",omitzero" may be missing: it is a union with
+// null whose default is null, as all fields of states in YAML are, a zero value
+// is written as null, and null is read as zero. So it can be added later, and a
+// job can change from YAML to Go and back.
+//
 // Whether S can be a state is said by Check.
 func State[S any]() *StateType[S] {
 	t := reflect.TypeFor[S]()
 	st := &StateType[S]{plain: plain(t)}
 	if st.err = storable(t, t.String(), nil); st.err == nil {
-		st.schema, st.err = schemaFor[S](stateName)
+		st.schema, st.err = stateSchema[S](t)
 	}
 	return st
+}
+
+// stateSchema derives the schema of a state of type t, which is S.
+func stateSchema[S any](t reflect.Type) (*avro.Schema, error) {
+	s, err := schemaFor[S](stateName)
+	if err != nil || t.Kind() != reflect.Struct {
+		return s, err
+	}
+	root := s.Root()
+	for _, f := range reflect.VisibleFields(t) {
+		name, options, _ := strings.Cut(f.Tag.Get("avro"), ",")
+		if !slices.Contains(strings.Split(options, ","), "omitzero") {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		for i := range root.Fields {
+			if field := &root.Fields[i]; field.Name == name && field.Type.Type != "union" {
+				field.Type = avro.SchemaNode{Type: "union", Branches: []avro.SchemaNode{{Type: "null"}, field.Type}}
+				field.HasDefault, field.Default = true, nil
+			}
+		}
+	}
+	if s, err = root.Schema(); err != nil {
+		return nil, fmt.Errorf("%w: %v has no Avro schema: %w", ErrType, t, err)
+	}
+	return s, nil
 }
 
 // Check says why S cannot be a state; see [Checked].
