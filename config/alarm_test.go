@@ -19,7 +19,7 @@ type alarmTask struct {
 
 func newAlarmTask(tb testing.TB) *alarmTask {
 	tb.Helper()
-	j, err := Load("../examples/motion-alarm/motion-alarm-v1.yaml")
+	j, err := Load("../examples/motion-alarm/motion-alarm-v2.yaml")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestAlarmYAML(t *testing.T) { testAlarm(t, sharedKafka(t), options{}) }
 // Its names are those of the example, so that it has its own broker.
 func TestAlarmGo(t *testing.T) {
 	testAlarm(t, ownKafka(t, kafkatest.BrokerOptions{}), options{
-		Program: "examples/motion-alarm/go", Name: "motion-alarm", In: "alarm-events", Out: "alarms", Forgets: true,
+		Program: "examples/motion-alarm/go/v2", Name: "motion-alarm", In: "alarm-events", Out: "alarms",
 	})
 }
 

@@ -66,7 +66,6 @@ type options struct {
 	Partitions int32             // of input and output; default 4
 	Configs    map[string]string // of the input topic
 	Existing   bool              // the topics are there already
-	Forgets    bool              // a room that is not armed has no state
 }
 
 const procdProgram = "cmd/procd"

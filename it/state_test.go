@@ -57,9 +57,6 @@ func (d stateDecoder) armed(version int, data []byte) (armed, error) {
 	if err != nil {
 		return armed{}, err
 	}
-	if since, ok := fields["Since"].(int64); ok {
-		return armed{true, since}, nil // the Go job's state, there only while a room is armed
-	}
 	active, _ := fields["active"].(bool)
 	since, _ := fields["since"].(int64)
 	return armed{active, since}, nil

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -165,7 +164,7 @@ func (j *job) verifyChangelog(input []*kgo.Record, upTo map[partition]int64) {
 	if upTo == nil {
 		upTo = j.committed()
 	}
-	want, err := j.rooms(input, upTo)
+	_, want, err := replay(input, upTo)
 	must(j.t, err)
 	got, err := changelogRooms(j.read(j.changelog(1, "arm")))
 	must(j.t, err)
@@ -222,17 +221,8 @@ func notAbove(dir storeDir, committed map[partition]int64) error {
 	return nil
 }
 
-// rooms is the model's state, as the job keeps it, at the offsets.
-func (j *job) rooms(input []*kgo.Record, upTo map[partition]int64) (house, error) {
-	_, rooms, err := replay(input, upTo)
-	if j.Forgets {
-		maps.DeleteFunc(rooms, func(_ int, room armed) bool { return !room.active })
-	}
-	return rooms, err
-}
-
 func (j *job) sameStore(dir storeDir, input []*kgo.Record) error {
-	want, err := j.rooms(input, dir.sources)
+	_, want, err := replay(input, dir.sources)
 	if err != nil {
 		return err
 	}

@@ -29,23 +29,23 @@ func TestReadmePitStop(t *testing.T) {
 		t.Fatalf("the pit stop has %d lines", len(lines))
 	}
 	s.send("activate", 0)
-	s.send("motion", 6000)
+	s.send("motion", 3000)
 	s.enter(lines[0])
-	s.rings(6000)
+	s.rings(3000) // too eagerly
 	s.finishes(lines[1])
-	s.send("motion", 8000)
-	s.rings(6000, 8000)
+	s.send("motion", 4000)
+	s.rings(3000, 4000)
 	s.finishes(lines[2])
 	if !regexp.MustCompile(`(?m)^STOPPED motion-alarm `).MatchString(s.said()) {
 		t.Errorf("it does not say that the job is stopped:\n%s", s.said())
 	}
 	s.finishes(lines[3])
-	s.send("motion", 9000)
-	s.send("motion", 10_000)
+	s.send("motion", 5000)
+	s.send("motion", 6000)
 	s.enter(lines[4])
-	s.rings(6000, 8000, 10_000)
+	s.rings(3000, 4000, 6000)
 	s.enter(lines[5])
-	s.rings(6000, 8000, 10_000, 9000, 10_000)
+	s.rings(3000, 4000, 6000, 6000) // what rang at 4000 rings no more
 	s.run("procd", "stop", "motion-alarm")
 	s.finishes("")
 }

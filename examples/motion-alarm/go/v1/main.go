@@ -1,9 +1,9 @@
-// Motion-alarm is procd's first example, in Go: motion in an armed room rings
-// an alarm, five seconds after arming at the earliest.
+// The motion alarm, version 1: motion in a room whose alarm is on rings.
 //
-//	go run ./examples/motion-alarm/go start --brokers 127.0.0.1:9092
+//	go run ./examples/motion-alarm/go/v1 start
 //
-// The same job as YAML is motion-alarm.yaml in the folder above.
+// It is the same job as motion-alarm-v1.yaml two folders above, with the same
+// state: a savepoint of one is a beginning for the other.
 package main
 
 import (
@@ -21,13 +21,11 @@ type Event struct {
 	Time int64  `json:"time"` // epoch milliseconds
 }
 
-// Armed is the state of a room whose alarm is on. Rooms that are off have none.
+// Armed is the state of a room.
 type Armed struct {
-	Since int64 // epoch milliseconds
+	Active bool  `avro:"active,omitzero"`
+	Since  int64 `avro:"since,omitzero"` // epoch milliseconds
 }
-
-// grace is how long after arming people may still move, in milliseconds.
-const grace = 5000
 
 func main() { procd.Main(job()) }
 
@@ -45,11 +43,11 @@ func job() *topology.Job {
 func arm(c topology.Ctx[Armed, Event], e Event) {
 	switch e.Type {
 	case "activate":
-		c.Set(Armed{Since: e.Time})
+		c.Set(Armed{true, e.Time})
 	case "deactivate":
-		c.Clear()
+		c.Set(Armed{false, e.Time})
 	case "motion":
-		if c.Has() && e.Time-c.State().Since > grace {
+		if c.State().Active {
 			c.Emit(Event{Type: "ALARM", Room: e.Room, Time: e.Time})
 		}
 	}

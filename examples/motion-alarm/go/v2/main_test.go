@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 
+	motion "github.com/procd/procd/examples/motion-alarm"
+	"github.com/procd/procd/examples/motion-alarm/internal/sametest"
 	"github.com/procd/procd/topology"
 )
 
@@ -25,10 +27,12 @@ func TestRingsAfterGrace(t *testing.T) {
 		}
 	}
 	alarms := d.Outputs("alarms")
-	if len(alarms) != 1 || string(alarms[0].Key) != "1" || string(alarms[0].Value) != `{"type":"ALARM","room":1,"time":6001}` {
+	if len(alarms) != 1 || alarms[0].String() != `1: {"type":"ALARM","room":1,"time":6001}` {
 		t.Errorf("alarms %v", alarms)
 	}
-	if rooms, err := topology.StateOf[Armed](d, "arm"); err != nil || len(rooms) != 0 {
-		t.Errorf("armed rooms %v, %v", rooms, err)
+	if rooms, err := topology.StateOf[Armed](d, "arm"); err != nil || rooms["1"] != (Armed{false, 7000}) {
+		t.Errorf("rooms %v, %v", rooms, err)
 	}
 }
+
+func TestSameAsYAML(t *testing.T) { sametest.Check(t, job(), motion.V2) }
