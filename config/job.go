@@ -112,6 +112,9 @@ func (r *reader) job(src []byte) *JobFile {
 	if n := top.found["tests"]; n != nil {
 		j.tests = r.tests(n, j, filepath.Dir(r.file))
 	}
+	if s := r.savepoints(top); s != (topology.Schedule{}) {
+		f.job.With(topology.Savepoints(s.Every, s.Keep))
+	}
 	f.job.With(topology.Definition(r.vars.definition(src)))
 	return j
 }
@@ -141,4 +144,26 @@ func (r *reader) commit(top *section) time.Duration {
 		s.fail("commit", "", "commit is between %v and %v", minCommit, maxCommit)
 	}
 	return d
+}
+
+// savepoints reads the schedule; the zero one if there is none.
+func (r *reader) savepoints(top *section) topology.Schedule {
+	n := top.found["savepoints"]
+	if n == nil {
+		return topology.Schedule{}
+	}
+	s := r.section(n, savepointsObject, "savepoints")
+	if s == nil || s.found["every"] == nil {
+		return topology.Schedule{}
+	}
+	before := len(r.errs)
+	every := s.duration("every", 0)
+	if len(r.errs) == before && every < topology.MinSavepointEvery {
+		s.fail("every", "write 6h, or 15m", "savepoints are at least %v apart", topology.MinSavepointEvery)
+	}
+	schedule := topology.Schedule{Every: every, Keep: s.count("keep")}
+	if len(r.errs) > before {
+		return topology.Schedule{} // not twice, by the plan
+	}
+	return schedule
 }

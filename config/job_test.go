@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/procd/procd/topology"
 )
 
 func TestExamples(t *testing.T) {
@@ -74,5 +77,23 @@ func TestNoFile(t *testing.T) {
 	}
 	if _, err = LoadSettings("testdata/none.yaml"); !errors.As(err, &mistakes) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestSavepoints(t *testing.T) {
+	const job = "job: x\ninput: {topic: in, fields: {a: int}}\noutput: {topic: out}\n"
+	for text, want := range map[string]topology.Schedule{
+		"":                                    {},
+		"savepoints: {every: 6h, keep: 28}\n": {Every: 6 * time.Hour, Keep: 28},
+		"savepoints: {every: 7d}\n":           {Every: 7 * 24 * time.Hour},
+	} {
+		j, err := Parse("x.yaml", []byte(job+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := j.Job().Plan()
+		if err != nil || plan.Savepoints != want {
+			t.Errorf("%q: %+v, %v", text, plan.Savepoints, err)
+		}
 	}
 }

@@ -80,7 +80,7 @@ var (
 	duration = pattern("duration", durationPattern)
 	text     = plain("text", "string")
 	boolean  = plain("`true` or `false`", "boolean")
-	number   = plain("number", "integer")
+	number   = shape{text: "number from 1 up", schema: map[string]any{"type": "integer", "minimum": 1}}
 	exprText = shape{text: "expression", schema: exprSchema}
 	exprs    = shape{text: "map of expressions", schema: map[string]any{"type": "object"}}
 	anything = shape{text: "", schema: map[string]any{}}
@@ -90,6 +90,11 @@ var (
 
 var guaranteesObject = &object{name: "guarantees", keys: []key{
 	{name: "commit", shape: duration, def: "`100ms`", doc: "how often a transaction ends: how late outputs may be seen"},
+}}
+
+var savepointsObject = &object{name: "savepoints", doc: "Savepoints that the job takes by itself, beside those that people ask for. Where they go is a setting: `savepoint-dir`.", keys: []key{
+	{name: "every", shape: duration, required: true, doc: "the time between two, from the start of the job on: `6h`; at least `1s`"},
+	{name: "keep", shape: number, def: "all", doc: "how many of these are kept; older ones are removed, unless they are in use. One that a person asked for is not counted, and never removed"},
 }}
 
 var timeObject = &object{name: "time", doc: "Where the event time is.", keys: []key{
@@ -205,12 +210,12 @@ var jobObject = &object{name: "job file", doc: "The top of the file.", keys: []k
 	{name: "steps", shape: listOf(stepObject), doc: "what happens to the records, in this order"},
 	{name: "output", shape: mapOf(outputObject), required: true},
 	{name: "guarantees", shape: mapOf(guaranteesObject)},
+	{name: "savepoints", shape: mapOf(savepointsObject), def: "none", doc: "those that the job takes by itself"},
 	{name: "tests", shape: listOf(testObject)},
 	{name: "inputs", shape: anything, later: true},
 	{name: "streams", shape: anything, later: true},
-	{name: "savepoints", shape: anything, later: true},
 	{name: "migrate", shape: anything, later: true},
 }}
 
 // jobObjects are the objects of a job file in the order of the docs.
-var jobObjects = []*object{jobObject, inputObject, inputKeyObject, timeObject, deadLetterObject, stepObject, ruleObject, outputObject, guaranteesObject, testObject}
+var jobObjects = []*object{jobObject, inputObject, inputKeyObject, timeObject, deadLetterObject, stepObject, ruleObject, outputObject, guaranteesObject, savepointsObject, testObject}

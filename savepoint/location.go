@@ -135,10 +135,12 @@ func (l *Location) Find(name string) (*Savepoint, error) {
 	return OpenPath(name)
 }
 
-// Remove removes a savepoint, whether its files are well or not. inUse is asked
-// first, with the manifest or nil where it cannot be read, and can refuse. A
-// crash halfway leaves no savepoint.
-func (l *Location) Remove(id string, inUse func(*Manifest) error) error {
+// Remove removes a savepoint, whether its files are well or not. mayGo is asked
+// with the manifest, nil where it cannot be read, and can refuse: once before
+// anything is touched, and again when nobody finds the savepoint any more. Then
+// a refusal puts it back, so that whoever found it just before keeps it. A crash
+// halfway leaves no savepoint.
+func (l *Location) Remove(id string, mayGo func(*Manifest) error) error {
 	if _, err := l.fs.Lstat(id); !IsID(id) || errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %q in %s", ErrNotFound, id, l.path)
 	}
@@ -146,10 +148,17 @@ func (l *Location) Remove(id string, inUse func(*Manifest) error) error {
 	if s, err := l.Open(id); err == nil {
 		m = s.Manifest()
 	}
-	if err := inUse(m); err != nil {
+	if err := mayGo(m); err != nil {
 		return err
 	}
-	return l.removeDir(id, goneDir(id, 0))
+	gone := goneDir(id, 0)
+	if err := l.hide(id, gone); err != nil {
+		return err
+	}
+	if err := mayGo(m); err != nil {
+		return errors.Join(err, l.hide(gone, id))
+	}
+	return l.removeDir(gone, gone)
 }
 
 // Discard removes all unfinished attempts of an id. From then on none of them
@@ -199,22 +208,29 @@ func (l *Location) unfinished() ([]Unfinished, error) {
 // of it looks like the whole.
 func (l *Location) removeDir(dir, gone string) error {
 	if dir != gone {
-		if err := l.fs.RemoveAll(gone); err != nil {
-			return fmt.Errorf("procd/savepoint: remove %s: %w", gone, err)
-		}
-		err := l.fs.Rename(dir, gone)
-		if errors.Is(err, fs.ErrNotExist) {
+		if err := l.hide(dir, gone); errors.Is(err, fs.ErrNotExist) {
 			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("procd/savepoint: remove %s: %w", dir, err)
-		}
-		if err := l.fs.SyncDir("."); err != nil {
-			return fmt.Errorf("procd/savepoint: remove %s: %w", dir, err)
+		} else if err != nil {
+			return err
 		}
 	}
 	if err := l.fs.RemoveAll(gone); err != nil {
 		return fmt.Errorf("procd/savepoint: remove %s: %w", gone, err)
+	}
+	return nil
+}
+
+// hide gives a directory another name, for good.
+func (l *Location) hide(dir, as string) error {
+	if err := l.fs.RemoveAll(as); err != nil {
+		return fmt.Errorf("procd/savepoint: remove %s: %w", as, err)
+	}
+	err := l.fs.Rename(dir, as)
+	if err == nil {
+		err = l.fs.SyncDir(".")
+	}
+	if err != nil {
+		return fmt.Errorf("procd/savepoint: rename %s to %s: %w", dir, as, err)
 	}
 	return nil
 }

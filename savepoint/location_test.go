@@ -108,6 +108,21 @@ func TestRemove(t *testing.T) {
 		t.Errorf("in use: %v", err)
 	}
 	must(t, s.Verify(t.Context(), nil))
+	// A start that found it just before it was hidden keeps it.
+	asked := 0
+	err = l.Remove(testID, func(*Manifest) error {
+		if asked++; asked == 1 {
+			return nil
+		}
+		if _, err := l.Open(testID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("asked again while it can be found: %v", err)
+		}
+		return inUse
+	})
+	if !errors.Is(err, inUse) || asked != 2 {
+		t.Errorf("in use by then: %v, asked %d times", err, asked)
+	}
+	must(t, s.Verify(t.Context(), nil))
 	must(t, os.Remove(filepath.Join(dir, manifestName)))
 	must(t, l.Remove(testID, func(m *Manifest) error {
 		if m != nil {

@@ -10,6 +10,7 @@ import (
 type Job struct {
 	name       string
 	definition string
+	schedule   Schedule
 	ops        []*op // in order of construction
 	errs       []error
 }

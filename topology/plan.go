@@ -20,6 +20,8 @@ type Plan struct {
 	Topics     []Topic
 	Stages     []*Stage // in the order in which the job reads topics
 	Stores     []StoreSpec
+	// Savepoints are those that the job takes by itself: see [Savepoints].
+	Savepoints Schedule
 
 	ops     []*op
 	topicOf map[*op]int // what a step reads or writes
@@ -80,7 +82,7 @@ type StoreSpec struct {
 
 // newPlan makes the plan of a job that was checked.
 func newPlan(j *Job) *Plan {
-	p := &Plan{Job: j.name, Definition: j.definition, ops: j.ops, topicOf: make(map[*op]int)}
+	p := &Plan{Job: j.name, Definition: j.definition, Savepoints: j.schedule, ops: j.ops, topicOf: make(map[*op]int)}
 	stages := make(map[*op]*Stage)
 	for _, o := range j.ops {
 		if o.kind.reads() {

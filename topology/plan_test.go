@@ -284,3 +284,19 @@ func TestStateAs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSavepoints(t *testing.T) {
+	plain := mustPlan(t, tallyJob())
+	p := mustPlan(t, tallyJob().With(topology.Savepoints(6*time.Hour, 28)))
+	if p.Savepoints != (topology.Schedule{Every: 6 * time.Hour, Keep: 28}) || plain.Savepoints != (topology.Schedule{}) {
+		t.Errorf("schedules %+v, %+v", p.Savepoints, plain.Savepoints)
+	}
+	if p.Hash != plain.Hash {
+		t.Error("the schedule changes what the job computes")
+	}
+	for _, wrong := range []topology.JobOption{topology.Savepoints(0, 1), topology.Savepoints(time.Millisecond, 0), topology.Savepoints(time.Hour, -1)} {
+		if _, err := tallyJob().With(wrong).Plan(); err == nil || !strings.Contains(err.Error(), "at least 1s apart") {
+			t.Errorf("accepted: %v", err)
+		}
+	}
+}

@@ -123,26 +123,14 @@ func (a *app) savepointRemove() *cobra.Command {
 	}
 }
 
-// remove forgets the result before the files: `latest` must not lead to what is
-// gone. Where the manifest cannot be read, every job is asked.
+// remove removes a savepoint that no job of the brokers needs.
 func (a *app) remove(ctx context.Context, l *savepoint.Location, s settings, id string) error {
-	err := l.Remove(id, func(m *savepoint.Manifest) error {
-		jobs := []string{}
-		if m != nil {
-			jobs = append(jobs, m.Job)
-		} else {
-			var err error
-			if jobs, err = a.jobNames(ctx, s); err != nil {
-				return err
-			}
-		}
-		for _, job := range jobs {
-			if err := a.forget(ctx, s, job, id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	p, err := control.Open(ctx, a.controlSettings(s, ""))
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	err = l.Remove(id, func(*savepoint.Manifest) error { return p.Release(ctx, id) })
 	if err != nil {
 		return err
 	}
@@ -152,39 +140,4 @@ func (a *app) remove(ctx context.Context, l *savepoint.Location, s settings, id 
 		Removed       bool   `json:"removed"`
 	}{formatVersion, id, true}
 	return a.print(output, func(w io.Writer) { fmt.Fprintln(w, "removed", id) })
-}
-
-func (a *app) jobNames(ctx context.Context, s settings) ([]string, error) {
-	p, err := control.Open(ctx, a.controlSettings(s, ""))
-	if err != nil {
-		return nil, err
-	}
-	defer p.Close()
-	return p.Jobs(ctx)
-}
-
-// forget takes a savepoint out of a job's books, unless it is in use.
-func (a *app) forget(ctx context.Context, s settings, job, id string) error {
-	p, err := control.Open(ctx, a.controlSettings(s, job))
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	view, err := p.View(ctx)
-	if errors.Is(err, control.ErrNoJob) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if why := inUse(view, id); why != "" {
-		return &failure{
-			code: Refused, err: fmt.Errorf("savepoint %s is in use: %s", id, why),
-			hint: "it can go when the job has gone on from another one, or was reset",
-		}
-	}
-	if _, known := view.Result(id); !known {
-		return nil
-	}
-	return p.Forget(ctx, id)
 }

@@ -58,9 +58,11 @@ func (a *app) listSavepoints(ctx context.Context, l *savepoint.Location, s setti
 	if err != nil {
 		return err
 	}
-	views, known, err := a.viewsOf(ctx, s, entries)
-	if err != nil {
-		return err
+	views, known := map[string]*control.View{}, true
+	if len(entries) > 0 {
+		if views, known, err = a.views(ctx, s); err != nil {
+			return err
+		}
 	}
 	output := struct {
 		FormatVersion int      `json:"format_version"`
@@ -74,39 +76,19 @@ func (a *app) listSavepoints(ctx context.Context, l *savepoint.Location, s setti
 	return a.print(output, func(w io.Writer) { printSavepoints(w, output.Savepoints) })
 }
 
-// viewsOf reads the control topics of the jobs that savepoints are of. A
-// directory can be listed without a broker; then known is false.
-func (a *app) viewsOf(ctx context.Context, s settings, entries []savepoint.Entry) (views map[string]*control.View, known bool, err error) {
-	views = map[string]*control.View{}
-	for _, e := range entries {
-		if e.Manifest == nil || views[e.Manifest.Job] != nil {
-			continue
-		}
-		view, err := a.viewOf(ctx, s, e.Manifest.Job)
-		if errors.Is(err, cluster.ErrUnreachable) {
-			fmt.Fprintln(a.Err, "procd: no broker answers, so nobody knows which of them are claimed or in use")
-			return nil, false, nil
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		views[e.Manifest.Job] = view
+// views reads the control topics of all jobs. A directory can be listed without
+// a broker; then known is false.
+func (a *app) views(ctx context.Context, s settings) (views map[string]*control.View, known bool, err error) {
+	p, err := control.Open(ctx, a.controlSettings(s, ""))
+	if err == nil {
+		defer p.Close()
+		views, err = p.Views(ctx)
 	}
-	return views, true, nil
-}
-
-// viewOf is what a job's control topic says: nothing if there is no such job.
-func (a *app) viewOf(ctx context.Context, s settings, job string) (*control.View, error) {
-	p, err := control.Open(ctx, a.controlSettings(s, job))
-	if err != nil {
-		return nil, err
+	if errors.Is(err, cluster.ErrUnreachable) {
+		fmt.Fprintln(a.Err, "procd: no broker answers, so nobody knows which of them are claimed or in use")
+		return nil, false, nil
 	}
-	defer p.Close()
-	view, err := p.View(ctx)
-	if errors.Is(err, control.ErrNoJob) {
-		return &control.View{}, nil
-	}
-	return view, err
+	return views, err == nil, err
 }
 
 func listEntry(e savepoint.Entry, views map[string]*control.View, known bool) listed {
@@ -119,8 +101,14 @@ func listEntry(e savepoint.Entry, views map[string]*control.View, known bool) li
 	l.Job, l.CreatedAt, l.Generation, l.Form, l.Bytes = m.Job, &m.CreatedAt, m.Generation, m.Form, m.Bytes()
 	l.Rows, l.Position = rowsOf(m), positionOf(m)
 	if known {
-		claimed := views[m.Job].Saved(e.ID)
-		l.Claimed, l.InUse = &claimed, inUse(views[m.Job], e.ID)
+		own, ok := views[m.Job]
+		claimed := ok && own.Saved(e.ID)
+		l.Claimed = &claimed
+		for _, view := range views {
+			if use, ok := view.InUse(e.ID); ok {
+				l.InUse = use.Reason
+			}
+		}
 	}
 	return l
 }
@@ -141,21 +129,6 @@ func positionOf(m *savepoint.Manifest) (n int64) {
 		}
 	}
 	return n
-}
-
-// inUse says who needs a savepoint; "" if nobody does. A generation needs the
-// one it began with until its state is detached (P16).
-func inUse(v *control.View, id string) string {
-	c, _ := v.Current()
-	switch g := c.Generation; {
-	case c.State.State == control.Reset:
-		return ""
-	case g.Savepoint != nil && g.Savepoint.ID == id:
-		return fmt.Sprintf("generation %d of %s began with it", g.Generation, g.Job)
-	case c.State.State == control.Stopped && c.State.Savepoint == id:
-		return fmt.Sprintf("%s is stopped at it", g.Job)
-	}
-	return ""
 }
 
 func printSavepoints(w io.Writer, all []listed) {

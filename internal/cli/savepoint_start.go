@@ -101,7 +101,6 @@ func (p *process) coordinate(ctx context.Context) error {
 	go p.savepoints.follow(ctx, p.lease.Tail())
 	return coordinator.Run(ctx, coordinator.Deps{
 		Plane: p.plane, Lease: p.lease, Plan: p.plan, Location: p.location, Path: p.settings.savepoints,
-		InUse:  func(v *control.View, id string) bool { return inUse(v, id) != "" },
 		Logger: p.log,
 	})
 }

@@ -247,6 +247,9 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := verdict.From.stillThere(); err != nil {
+		return errors.Join(err, p.remove(ctx, begun.Topics))
+	}
 	if err := d.commit(ctx, entries); err != nil {
 		return err
 	}

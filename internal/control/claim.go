@@ -125,8 +125,12 @@ func (p *Plane) answerEntries(v *View, r Result) entryList {
 }
 
 // Forget takes back results, as the decider, before their savepoints are
-// removed: `latest` must not lead to what is gone.
+// removed: `latest` must not lead to what is gone. The error is *[Refused], and
+// nothing is taken back, where the job needs one of them by now.
 func (p *Plane) Forget(ctx context.Context, ids ...string) error {
+	if err := p.attach(ctx); err != nil {
+		return err
+	}
 	known := func(v *View) (list entryList) {
 		for _, id := range ids {
 			if _, ok := v.Result(id); ok {
@@ -135,9 +139,14 @@ func (p *Plane) Forget(ctx context.Context, ids ...string) error {
 		}
 		return list
 	}
-	return p.asDecider(ctx,
-		func(v *View) (entryList, error) { return known(v), nil },
-		func(v *View) bool { return len(known(v).entries) == 0 })
+	return p.asDecider(ctx, func(v *View) (entryList, error) {
+		for _, id := range ids {
+			if err := v.refuseUsed(id); err != nil {
+				return entryList{}, err
+			}
+		}
+		return known(v), nil
+	}, func(v *View) bool { return len(known(v).entries) == 0 })
 }
 
 // asDecider writes, in one transaction, what decide makes of the view that only

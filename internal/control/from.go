@@ -34,6 +34,20 @@ func (c *Chosen) candidate() *Candidate {
 	return found
 }
 
+// stillThere looks for the savepoint once more, right before the record: whoever
+// removes one hides it first, and then asks whether a generation began with it.
+// nil is there.
+func (c *Candidate) stillThere() error {
+	if c == nil {
+		return nil
+	}
+	again, err := savepoint.OpenPath(c.Ref.Path)
+	if err != nil {
+		return fmt.Errorf("savepoint %s was removed meanwhile: %w", c.Ref.ID, err)
+	}
+	return again.Close()
+}
+
 // begins applies P7: what a start that names a savepoint makes of it. A
 // reason means that it passes the savepoint over and goes on with what is current. A container is
 // restarted with the same arguments for ever, so a savepoint that was started

@@ -30,6 +30,8 @@ func put(t *testing.T, v *View, record any) {
 	t.Helper()
 	var list entryList
 	switch r := record.(type) {
+	case Generation:
+		add(&list, generationKey(r.Generation), r)
 	case State:
 		add(&list, keyState, r)
 	case Request:

@@ -153,16 +153,15 @@ func (r *runner) ask(ctx context.Context) error {
 	return err
 }
 
-// prune takes results back before it removes their savepoints: `latest` must
-// not lead to what is gone.
+// prune removes savepoints that the schedule does not keep.
 func (r *runner) prune(ctx context.Context, ids []string) error {
-	if err := r.Plane.Forget(ctx, ids...); err != nil {
-		return err
-	}
 	var errs []error
 	for _, id := range ids {
-		err := r.Location.Remove(id, func(*savepoint.Manifest) error { return nil }) // the machine has asked
-		if err != nil && !errors.Is(err, savepoint.ErrNotFound) {
+		err := r.Location.Remove(id, func(*savepoint.Manifest) error { return r.Plane.Release(ctx, id) })
+		if errors.Is(err, savepoint.ErrNotFound) {
+			err = r.Plane.Release(ctx, id) // failed, or removed by hand
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}

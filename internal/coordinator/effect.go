@@ -120,8 +120,8 @@ type (
 		Err error
 	}
 
-	// Prune takes back the results of savepoints that the job asked for by
-	// itself, and then removes them. Outcome: Pruned.
+	// Prune removes savepoints that the job asked for by itself, with their
+	// results. Outcome: Pruned.
 	Prune struct{ IDs []string }
 	// Pruned is the outcome of Prune.
 	Pruned struct {

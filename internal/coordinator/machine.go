@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/topology"
 )
 
 // MaxAttempts is how often a savepoint is tried before it has failed.
@@ -40,9 +41,7 @@ type Config struct {
 	// Location is the coordinator's name of the savepoint location.
 	Location string
 	Limits   Limits
-	Schedule Schedule
-	// InUse says whether a savepoint is needed yet. It must be pure.
-	InUse func(v *control.View, id string) bool
+	Schedule topology.Schedule
 }
 
 // Machine takes savepoints: see the package's rules. It does nothing by itself:

@@ -16,6 +16,7 @@ import (
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/savepoint"
+	"github.com/procd/procd/topology"
 )
 
 // TestMachine runs the text files of testdata. Rewrite the expectations with
@@ -48,8 +49,7 @@ type scenario struct {
 	names    map[string]string // r1 -> id of the savepoint
 	view     control.View
 	now      time.Time
-	schedule Schedule
-	inUse    string
+	schedule topology.Schedule
 	machines map[string]*machine
 	printed  strings.Builder
 }
@@ -69,7 +69,8 @@ func (s *scenario) run() {
 	case "schedule":
 		s.schedule.Every, _ = time.ParseDuration(s.word("every"))
 		s.schedule.Keep, _ = strconv.Atoi(s.word("keep"))
-		s.inUse = s.word("in-use")
+	case "base": // NAME: what the generation began with
+		s.apply("generation/1", control.Generation{Job: "j", Generation: 1, Run: 1, Savepoint: &control.SavepointRef{ID: s.id(arg(0))}})
 	case "coordinator":
 		s.coordinator(arg(0))
 	case "sleep":
@@ -150,7 +151,6 @@ func (s *scenario) job() {
 func (s *scenario) coordinator(name string) {
 	m, err := New(Config{
 		Coordinator: name, Stages: s.stages, Location: "/savepoints", Limits: DefaultLimits, Schedule: s.schedule,
-		InUse: func(_ *control.View, id string) bool { return s.inUse != "" && id == s.id(s.inUse) },
 	})
 	if err != nil {
 		s.t.Fatalf("%s: %v", s.d.Pos, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/savepoint"
+	"github.com/procd/procd/topology"
 )
 
 const testID = "20261122T101530Z-3f9c"
@@ -298,33 +299,58 @@ func TestAnswerOfAnOvertakenCoordinator(t *testing.T) {
 	}
 }
 
+// every makes the job take savepoints by itself.
+func every(d time.Duration, keep int) func(*Deps) {
+	return func(deps *Deps) {
+		plan := *deps.Plan
+		plan.Savepoints = topology.Schedule{Every: d, Keep: keep}
+		deps.Plan = &plan
+	}
+}
+
+// The schedule prunes what it made, and nothing that a person asked for.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.coordinate(func(d *Deps) { d.Schedule = Schedule{Every: 300 * time.Millisecond, Keep: 2} })
+	b.coordinate(every(300*time.Millisecond, 2))
 	b.work("w0", "s0", 0)
 	b.work("w1", "s1", 1)
+	asked := b.take(false)
 	var first string
 	b.when("a savepoint", func(v *control.View) bool {
-		if all := v.Results(); len(all) > 0 {
-			first = all[0].ID
+		for _, r := range v.Results() {
+			if r.Scheduled && first == "" {
+				first = r.ID
+			}
 		}
 		return first != ""
 	})
 	v := b.when("that it is gone", func(v *control.View) bool { _, ok := v.Result(first); return !ok })
-	if all := v.Results(); len(all) < 2 || !all[0].Saved || !all[0].Scheduled {
-		t.Errorf("results %+v", all)
+	kept := 0
+	for _, r := range v.Results() {
+		if r.Scheduled && r.Saved {
+			kept++
+			if _, err := b.location.Open(r.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if kept < 2 {
+		t.Errorf("results %+v", v.Results())
 	}
 	ctx := b.context()
 	for {
 		if _, err := b.location.Open(first); errors.Is(err, savepoint.ErrNotFound) {
-			return
+			break
 		}
 		select {
 		case <-b.lease.Tail().Changed():
 		case <-ctx.Done():
 			t.Fatal("the savepoint was not removed")
 		}
+	}
+	if _, err := b.location.Open(asked.ID); err != nil || !b.lease.Tail().View().Saved(asked.ID) {
+		t.Errorf("the schedule removed what a person asked for: %v", err)
 	}
 }
 

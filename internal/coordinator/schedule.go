@@ -6,15 +6,6 @@ import (
 	"github.com/procd/procd/internal/control"
 )
 
-// Schedule is the job's `savepoints: {every, keep}`.
-type Schedule struct {
-	// Every is the time between two savepoints that the job takes by itself; 0
-	// is none.
-	Every time.Duration
-	// Keep is how many of those are kept; 0 is all.
-	Keep int
-}
-
 // schedule is what the machine remembers of it.
 type schedule struct {
 	due   time.Time // of the next savepoint; zero: none
@@ -80,12 +71,13 @@ func (m *Machine) surplus() []string {
 	var ids []string
 	kept := 0
 	for _, r := range scheduled(m.view) {
-		switch {
-		case kept < m.cfg.Schedule.Keep:
+		if kept < m.cfg.Schedule.Keep {
 			if r.Saved {
 				kept++
 			}
-		case !m.cfg.InUse(m.view, r.ID):
+			continue
+		}
+		if _, used := m.view.InUse(r.ID); !used {
 			ids = append(ids, r.ID)
 		}
 	}
