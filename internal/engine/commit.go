@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/kstate"
 )
 
@@ -69,8 +70,8 @@ func (w *worker) produceState() error {
 		if err != nil {
 			return err
 		}
-		w.produce(w.p.positions, t.ref.partition,
-			positionKey(t.stage.id, t.ref.partition), t.position(w.p.generation(), base).encode())
+		name := positions.Task{Stage: t.stage.id, Partition: t.ref.partition}
+		w.produce(w.p.positions, t.ref.partition, name.Key(), t.position(w.p.generation(), base).Encode())
 	}
 	return nil
 }

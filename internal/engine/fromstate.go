@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/internal/positions"
 )
 
 // Moved is an offset of the group that [Engine.OffsetsFromState] changed.
@@ -40,11 +41,14 @@ func (e *Engine) OffsetsFromState(ctx context.Context) ([]Moved, error) {
 		return nil, fmt.Errorf("procd/engine: asking for the group's offsets: %w", err)
 	}
 	wanted := kadm.Offsets{}
-	for i, stage := range p.layout.stages {
-		for n := range stage.partitions {
-			if err := p.recorded(ctx, taskRef{i, n}, wanted); err != nil {
-				return nil, err
-			}
+	refs := p.layout.tasks()
+	found, err := p.readPositions(ctx, refs...)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range refs {
+		if err := p.recorded(ref, found[ref], wanted); err != nil {
+			return nil, err
 		}
 	}
 	return p.move(ctx, have, wanted)
@@ -88,16 +92,12 @@ func (p *process) emptyGroup(ctx context.Context) error {
 // recorded adds what the group should have committed for the inputs of a task.
 // A task without a position record starts where the generation does, and a
 // commit without this generation's number says just that.
-func (p *process) recorded(ctx context.Context, ref taskRef, wanted kadm.Offsets) error {
-	pos, err := p.readPosition(ctx, ref)
-	if err != nil {
-		return err
-	}
+func (p *process) recorded(ref taskRef, pos *positions.Record, wanted kadm.Offsets) error {
 	stage := &p.layout.stages[ref.stage]
 	for i, topic := range stage.inputs {
 		o := kadm.Offset{Topic: topic, Partition: ref.partition, At: stage.start(i, ref.partition), LeaderEpoch: -1}
 		if pos != nil {
-			at, ok := pos.source(topic, ref.partition)
+			at, ok := pos.Source(topic, ref.partition)
 			if !ok {
 				return fmt.Errorf("procd/engine: the position record of task %s has no offset of %s", p.taskName(ref), topic)
 			}

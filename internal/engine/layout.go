@@ -144,6 +144,17 @@ func (l *layout) partitions() []int32 {
 	return n
 }
 
+// tasks are all tasks of the job.
+func (l *layout) tasks() []taskRef {
+	var refs []taskRef
+	for i, s := range l.stages {
+		for n := range s.partitions {
+			refs = append(refs, taskRef{i, n})
+		}
+	}
+	return refs
+}
+
 func (l *layout) stageOf(topic string) (int, bool) {
 	stage, ok := l.byTopic[topic]
 	return stage, ok

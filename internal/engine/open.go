@@ -6,47 +6,81 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/procd/procd/internal/logread"
+	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/topology"
 )
 
-// openTask makes a task ready to run: it checks that this process still runs
-// the right job (P2), that state and offsets belong together (P8), and restores
-// the stores (architecture, section 6). It runs beside the poll loop.
-func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
+// openTasks makes tasks ready to run, beside the poll loop: what the broker has
+// to say is asked once for all of them, then each is opened by itself.
+func (p *process) openTasks(ctx context.Context, tasks []*task, done func()) {
+	ctx, cancel := untilAllEnd(ctx, tasks)
+	defer cancel()
+	refs := make([]taskRef, len(tasks))
+	for i, t := range tasks {
+		refs[i] = t.ref
+	}
+	found, err := p.survey(ctx, refs...)
+	for _, t := range tasks {
+		result := t.opening
+		p.aside.Go(func() {
+			if err != nil {
+				result <- opened{err: err}
+			} else {
+				result <- p.openTask(t.ctx, t.ref, t.from, found)
+			}
+			done()
+		})
+	}
+}
+
+// untilAllEnd is a context that ends when the last of the tasks is closed.
+func untilAllEnd(ctx context.Context, tasks []*task) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	var left atomic.Int64
+	left.Store(int64(len(tasks)))
+	for _, t := range tasks {
+		context.AfterFunc(t.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		})
+	}
+	return ctx, cancel
+}
+
+// openTask makes a task ready to run: it checks that state and offsets belong
+// together (P8), and restores the stores (architecture, section 6). That this
+// process still runs the right job was found in the survey (P2).
+func (p *process) openTask(ctx context.Context, ref taskRef, s *start, found *survey) opened {
 	select {
 	case p.opening <- struct{}{}:
 		defer func() { <-p.opening }()
 	case <-ctx.Done():
 		return opened{err: ctx.Err()}
 	}
-	if err := p.cfg.Lease.Verify(ctx); err != nil {
-		return opened{err: err}
-	}
 	if s.err != nil {
 		return opened{err: s.err}
 	}
-	pos, err := p.readPosition(ctx, ref)
-	if err != nil {
-		return opened{err: err}
-	}
+	pos := found.positions[ref]
 	if err := p.agree(ref, s.inputs, pos); err != nil {
 		return opened{err: p.confirm(ctx, ref, err)}
 	}
-	if err := p.checkRange(ctx, ref, s); err != nil {
+	if err := p.checkRange(ref, s, found.bounds); err != nil {
 		return opened{err: err}
 	}
 	run, err := p.plan.NewTask(ref.stage, p.taskEnv(ref))
 	if err != nil {
 		return opened{err: err}
 	}
-	logs, err := p.restoreStores(ctx, ref, s, run, pos != nil && pos.Base != nil && pos.Base.Detached)
+	logs, err := p.restoreStores(ctx, ref, s, run, found.bounds, pos != nil && pos.Base != nil && pos.Base.Detached)
 	if err != nil {
 		closeStores(run, false, func(error) {}) // the error to tell is err
 		return opened{err: err}
@@ -65,7 +99,7 @@ func (p *process) openTask(ctx context.Context, ref taskRef, s *start) opened {
 }
 
 // progress is what a task continues from, beside offsets and state.
-func (p *process) progress(ref taskRef, pos *position) (topology.Progress, error) {
+func (p *process) progress(ref taskRef, pos *positions.Record) (topology.Progress, error) {
 	if pos != nil {
 		return topology.Progress{Frontiers: pos.Frontiers, Watermarks: pos.Watermarks}, nil
 	}
@@ -73,7 +107,7 @@ func (p *process) progress(ref taskRef, pos *position) (topology.Progress, error
 }
 
 // agree checks the commits of all inputs of a task against its position (P8).
-func (p *process) agree(ref taskRef, commits []committed, pos *position) error {
+func (p *process) agree(ref taskRef, commits []committed, pos *positions.Record) error {
 	for i, topic := range p.layout.stages[ref.stage].inputs {
 		if err := agree(topic, ref.partition, commits[i], p.generation(), pos); err != nil {
 			return err
@@ -92,7 +126,7 @@ func (p *process) confirm(ctx context.Context, ref taskRef, disagreement error) 
 	if err != nil {
 		return err
 	}
-	pos, err := p.readPosition(ctx, ref)
+	found, err := p.readPositions(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -100,7 +134,7 @@ func (p *process) confirm(ctx context.Context, ref taskRef, disagreement error) 
 	if err != nil {
 		return err
 	}
-	if slices.Equal(before, after) && p.agree(ref, after, pos) != nil {
+	if slices.Equal(before, after) && p.agree(ref, after, found[ref]) != nil {
 		return disagreement
 	}
 	return fmt.Errorf("%w: %w", errMoved, disagreement)
@@ -128,142 +162,44 @@ func (p *process) askCommits(ctx context.Context, ref taskRef) ([]committed, err
 
 // checkRange checks that the task's inputs still hold what comes next (O1): a
 // client would resume silently at the log's start.
-func (p *process) checkRange(ctx context.Context, ref taskRef, s *start) error {
-	stage := &p.layout.stages[ref.stage]
-	bounds, err := p.bounds(ctx, stage.inputs, ref.partition)
-	if err != nil {
-		return err
-	}
-	for i, b := range bounds {
+func (p *process) checkRange(ref taskRef, s *start, bounds map[topicPartition]kstate.LogBounds) error {
+	for i, topic := range p.layout.stages[ref.stage].inputs {
+		b := bounds[topicPartition{topic, ref.partition}]
 		if next := s.next[i]; next < b.Start || next > b.End {
-			return &RangeError{Topic: stage.inputs[i], Partition: ref.partition, Position: next, Start: b.Start, End: b.End}
+			return &RangeError{Topic: topic, Partition: ref.partition, Position: next, Start: b.Start, End: b.End}
 		}
 	}
 	return nil
 }
 
-// positionsWindow is how far before the end of the positions topic the search
-// for a task's record starts (P8); it doubles until the record is found.
-const positionsWindow = 2000
-
-// readPosition returns the newest position record of a task, nil if it has
-// none in this generation.
-func (p *process) readPosition(ctx context.Context, ref taskRef) (*position, error) {
-	topic := p.positions
-	bounds, err := p.bounds(ctx, []string{topic}, ref.partition)
-	if err != nil {
-		return nil, err
-	}
-	first, end := bounds[0].Start, bounds[0].End
-	key := string(positionKey(p.layout.stages[ref.stage].id, ref.partition))
-	for window := int64(positionsWindow); ; window *= 2 {
-		var found *position
-		read := &logRead{topic: topic, partition: ref.partition, from: max(first, end-window), to: end}
-		read.apply = func(r *kgo.Record) error {
-			if string(r.Key) != key {
-				return nil
-			}
-			pos, err := decodePosition(r.Value)
-			found = &pos
-			return err
-		}
-		if err := readLogs(ctx, p.readerOpts(), p.unblock, read); err != nil {
-			return nil, err
-		}
-		if found != nil || read.from == first {
-			return found, nil
-		}
-	}
-}
-
-// bounds asks for log start and end of one partition of each topic, read
-// uncommitted (S3). Right after topics were made, not every broker knows who
-// leads them; that passes.
-func (p *process) bounds(ctx context.Context, topics []string, partition int32) ([]kstate.LogBounds, error) {
-	for attempt := 1; ; attempt++ {
-		bounds, err := p.askBounds(ctx, topics, partition)
-		if err == nil || !kerr.IsRetriable(err) || attempt == boundsAttempts {
-			return bounds, err
-		}
-		wait(ctx, 20*time.Millisecond*time.Duration(attempt))
-	}
-}
-
-// boundsAttempts is tried within four seconds.
-const boundsAttempts = 20
-
-func (p *process) askBounds(ctx context.Context, topics []string, partition int32) ([]kstate.LogBounds, error) {
-	starts, err := p.adm.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("procd/engine: listing offsets of internal topics: %w", err)
-	}
-	ends, err := p.adm.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("procd/engine: listing offsets of internal topics: %w", err)
-	}
-	bounds := make([]kstate.LogBounds, len(topics))
-	for i, topic := range topics {
-		s, e, err := lookupBounds(starts, ends, topic, partition)
-		if err != nil {
-			return nil, err
-		}
-		bounds[i] = kstate.LogBounds{Start: s, End: e, DeleteRetention: p.deleteRetention, Now: time.Now()}
-	}
-	return bounds, nil
-}
-
-// lookupBounds checks the error of each partition, which kadm reports only
-// there.
-func lookupBounds(starts, ends kadm.ListedOffsets, topic string, partition int32) (start, end int64, err error) {
-	s, ok := starts.Lookup(topic, partition)
-	if !ok {
-		return 0, 0, fmt.Errorf("procd/engine: topic %s has no partition %d", topic, partition)
-	}
-	e, ok := ends.Lookup(topic, partition)
-	if !ok {
-		return 0, 0, fmt.Errorf("procd/engine: topic %s has no partition %d", topic, partition)
-	}
-	if s.Err != nil {
-		return 0, 0, fmt.Errorf("procd/engine: topic %s partition %d: %w", topic, partition, s.Err)
-	}
-	if e.Err != nil {
-		return 0, 0, fmt.Errorf("procd/engine: topic %s partition %d: %w", topic, partition, e.Err)
-	}
-	return s.Offset, e.Offset, nil
-}
-
 // restoreStores brings every store of a task up to the end of its changelog
 // and opens it. On an error it closes what it opened.
-func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run *topology.Task, detached bool) ([]int64, error) {
+func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run *topology.Task, logs map[topicPartition]kstate.LogBounds, detached bool) ([]int64, error) {
 	stage := &p.layout.stages[ref.stage]
 	if len(stage.stores) == 0 {
 		return nil, nil
 	}
-	topics := make([]string, len(stage.stores))
-	for i, st := range stage.stores {
-		topics[i] = st.changelog
-	}
-	bounds, err := p.bounds(ctx, topics, ref.partition)
-	if err != nil {
-		return nil, err
+	bounds := make([]kstate.LogBounds, len(stage.stores))
+	for i := range stage.stores {
+		bounds[i] = logs[topicPartition{stage.stores[i].changelog, ref.partition}]
 	}
 	restores, err := p.prepare(ref, bounds, detached)
 	if err != nil {
 		return nil, err
 	}
-	reads := make([]*logRead, len(restores))
+	reads := make([]*logread.Part, len(restores))
 	for i, r := range restores {
 		restored := p.metrics.restored.WithLabelValues(stage.stores[i].uid)
-		reads[i] = &logRead{
-			topic: topics[i], partition: ref.partition, from: r.From(), to: bounds[i].End,
-			apply: func(rec *kgo.Record) error {
+		reads[i] = &logread.Part{
+			Topic: stage.stores[i].changelog, Partition: ref.partition, From: r.From(), To: bounds[i].End,
+			Apply: func(rec *kgo.Record) error {
 				restored.Inc()
 				return r.Apply(rec.Offset, rec.Key, rec.Value)
 			},
 		}
 	}
 	finished := p.followRestore(ref, reads)
-	err = readLogs(ctx, p.readerOpts(), p.unblock, reads...)
+	err = logread.Read(ctx, p.readerOpts(), p.unblock, reads...)
 	finished()
 	if err != nil {
 		return nil, abandon(restores, err)
@@ -277,13 +213,13 @@ func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run 
 
 // followRestore shows how far a restore is, until the returned function is
 // called.
-func (p *process) followRestore(ref taskRef, reads []*logRead) (finished func()) {
+func (p *process) followRestore(ref taskRef, reads []*logread.Part) (finished func()) {
 	stage := &p.layout.stages[ref.stage]
 	partition := strconv.Itoa(int(ref.partition))
 	show := func() {
 		total := int64(0)
 		for i, r := range reads {
-			left := r.remaining()
+			left := r.Remaining()
 			total += left
 			p.metrics.restoring.WithLabelValues(stage.stores[i].uid, partition).Set(float64(left))
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/kstate"
 )
 
@@ -30,13 +31,13 @@ func TestP8StartOffset(t *testing.T) {
 
 // TestP8Agree: state and offsets belong together, or the job does not start.
 func TestP8Agree(t *testing.T) {
-	at := func(offset int64) *position {
-		return &position{Generation: 3, Sources: []kstate.SourceOffset{{Topic: "t", Partition: 1, Offset: offset}}}
+	at := func(offset int64) *positions.Record {
+		return &positions.Record{Generation: 3, Sources: []kstate.SourceOffset{{Topic: "t", Partition: 1, Offset: offset}}}
 	}
 	for _, c := range []struct {
 		name  string
 		c     committed
-		pos   *position
+		pos   *positions.Record
 		fails bool
 	}{
 		{"a new generation", committed{-1, ""}, nil, false},
@@ -48,24 +49,12 @@ func TestP8Agree(t *testing.T) {
 		{"of an older generation, but this one has a position", committed{700, "2"}, at(250), true},
 		{"unequal", committed{251, "3"}, at(250), true},
 		{"the position record is gone", committed{250, "3"}, nil, true},
-		{"the record does not have this input", committed{250, "3"}, &position{Generation: 3}, true},
+		{"the record does not have this input", committed{250, "3"}, &positions.Record{Generation: 3}, true},
 	} {
 		err := agree("t", 1, c.c, 3, c.pos)
 		var offsets *OffsetsError
 		if (err != nil) != c.fails || err != nil && (!errors.As(err, &offsets) || offsets.Hint() == "") {
 			t.Errorf("%s: %v", c.name, err)
 		}
-	}
-}
-
-func TestPositionRoundTrip(t *testing.T) {
-	p := position{Format: positionFormat, Generation: 7, Sources: []kstate.SourceOffset{{Topic: "a", Partition: 2, Offset: 1 << 60}}}
-	got, err := decodePosition(p.encode())
-	if err != nil || got.Generation != 7 || got.Sources[0] != p.Sources[0] {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	p.Format = positionFormat + 1
-	if _, err := decodePosition(p.encode()); err == nil {
-		t.Error("a newer format is read as if it were known")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/internal/coordinator"
+	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/savepoint"
 )
 
@@ -35,10 +36,10 @@ type part struct {
 // taskPart is one task's part in an attempt.
 type taskPart struct {
 	step    control.TaskStep
-	flushes bool      // what is committed is being written, before the copy
-	busy    bool      // being copied
-	stood   time.Time // since when it stands still; zero: it does not
-	sources position  // where it was at the cut
+	flushes bool             // what is committed is being written, before the copy
+	busy    bool             // being copied
+	stood   time.Time        // since when it stands still; zero: it does not
+	sources positions.Record // where it was at the cut
 	parts   []savepoint.Part
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/topology"
 )
@@ -28,17 +30,9 @@ type sweep struct {
 // that the records at hand are not held up.
 const sweepKeys = 5000
 
-// basePosition is what a position record says of the sweep; see [sweep].
-type basePosition struct {
-	Cursors  map[string][]byte `json:"cursors,omitempty"` // by uid
-	Finished []string          `json:"finished,omitempty"`
-	Detached bool              `json:"detached,omitempty"`
-	Clean    bool              `json:"clean,omitempty"` // no markers are left
-}
-
 // newSweep returns the sweep of a task that is opened, nil if it has none, or
 // none any more.
-func (p *process) newSweep(stage *stageLayout, pos *position) *sweep {
+func (p *process) newSweep(stage *stageLayout, pos *positions.Record) *sweep {
 	if p.cfg.Lease.Generation.Savepoint == nil || len(stage.stores) == 0 {
 		return nil
 	}
@@ -79,7 +73,7 @@ func (w *worker) sweep() error {
 
 // produceSweep adds a part of a task's sweep to the transaction, and says where
 // it stands after it.
-func (w *worker) produceSweep(t *task) (*basePosition, error) {
+func (w *worker) produceSweep(t *task) (*positions.Base, error) {
 	s := t.sweep
 	if s == nil {
 		return t.base, nil
@@ -107,11 +101,11 @@ func (w *worker) produceSweep(t *task) (*basePosition, error) {
 }
 
 // position is what the open transaction's position record says.
-func (s *sweep) position(stage *stageLayout) *basePosition {
+func (s *sweep) position(stage *stageLayout) *positions.Base {
 	if s.through() {
-		return &basePosition{Detached: true, Clean: s.detached}
+		return &positions.Base{Detached: true, Clean: s.detached}
 	}
-	b := &basePosition{Detached: s.detached, Cursors: map[string][]byte{}}
+	b := &positions.Base{Detached: s.detached, Cursors: map[string][]byte{}}
 	for i, st := range stage.stores {
 		switch {
 		case s.finishes[i]:
@@ -139,7 +133,7 @@ func (t *task) sweepCommitted() {
 	switch {
 	case s == nil:
 	case s.through() && s.detached:
-		t.sweep, t.base = nil, &basePosition{Detached: true, Clean: true}
+		t.sweep, t.base = nil, &positions.Base{Detached: true, Clean: true}
 	case s.through():
 		for _, store := range t.run.Stores() {
 			store.Detach()
@@ -236,18 +230,16 @@ func (p *process) watchBase(ctx context.Context) {
 }
 
 func (p *process) allDetached(ctx context.Context) (bool, error) {
-	for i, stage := range p.layout.stages {
-		if len(stage.stores) == 0 {
-			continue
-		}
-		for n := range stage.partitions {
-			pos, err := p.readPosition(ctx, taskRef{i, n})
-			if err != nil {
-				return false, err
-			}
-			if pos == nil || pos.Base == nil || !pos.Base.Detached {
-				return false, nil
-			}
+	stateful := slices.DeleteFunc(p.layout.tasks(), func(ref taskRef) bool {
+		return len(p.layout.stages[ref.stage].stores) == 0
+	})
+	found, err := p.readPositions(ctx, stateful...)
+	if err != nil {
+		return false, err
+	}
+	for _, ref := range stateful {
+		if pos := found[ref]; pos == nil || pos.Base == nil || !pos.Base.Detached {
+			return false, nil
 		}
 	}
 	return true, nil

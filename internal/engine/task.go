@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/topology"
 )
@@ -18,19 +19,20 @@ type task struct {
 	from   *start // the offset fetch it was opened for
 	inputs []input
 
-	state  taskState
-	cancel context.CancelFunc // ends opening
-	opened chan opened        // the result of opening; nil once taken
-	run    *topology.Task     // while running
+	state   taskState
+	ctx     context.Context // of opening
+	cancel  context.CancelFunc
+	opening chan opened    // the result; nil once taken
+	run     *topology.Task // while running
 
 	metrics *taskMetrics
-	owned   time.Time     // when it was certainly ours: when it started, or committed (P17)
-	paused  bool          // its inputs are; from the start, until applyPauses
-	touched bool          // in the open transaction
-	sweep   *sweep        // nil: none, or done
-	base    *basePosition // without a sweep, what positions repeat
-	tails   []*kgo.Record // last changelog record of each store in the open transaction
-	logs    []int64       // next changelog offset of each store
+	owned   time.Time       // when it was certainly ours: when it started, or committed (P17)
+	paused  bool            // its inputs are; from the start, until applyPauses
+	touched bool            // in the open transaction
+	sweep   *sweep          // nil: none, or done
+	base    *positions.Base // without a sweep, what positions repeat
+	tails   []*kgo.Record   // last changelog record of each store in the open transaction
+	logs    []int64         // next changelog offset of each store
 }
 
 // input is where a task is in one of its input partitions.
@@ -77,10 +79,16 @@ func (w *worker) reconcile(ctx context.Context, fetches kgo.Fetches) (rewound bo
 		w.cl.PauseFetchPartitions(t.partitions())
 		w.drop(ref, true)
 	}
+	var given []*task
 	for ref, s := range said.fetched {
 		if said.owns(ref, s) && w.tasks[ref] == nil {
-			w.open(ctx, ref, s)
+			given = append(given, w.open(ctx, ref, s))
 		}
+	}
+	if len(given) > 0 {
+		w.p.aside.Go(func() {
+			w.p.openTasks(ctx, given, func() { w.mail.post(func() {}) })
+		})
 	}
 	return rewound, w.startOpened()
 }
@@ -135,7 +143,7 @@ func (w *worker) closeTask(t *task, flush bool) {
 		w.log.Warn("closing the state of a task; it will be restored from its changelog", "task", w.p.taskName(t.ref), "err", err)
 	}
 	t.cancel()
-	if result := t.opened; result != nil {
+	if result := t.opening; result != nil {
 		// Opening ends by its cancelled context, or has ended already.
 		w.p.aside.Go(func() {
 			if o := <-result; o.run != nil {
@@ -158,13 +166,13 @@ func closeStores(run *topology.Task, flush bool, warn func(error)) {
 	}
 }
 
-// open starts restoring a task's state, off the poll loop.
-func (w *worker) open(ctx context.Context, ref taskRef, s *start) {
-	octx, cancel := context.WithCancel(ctx)
+// open makes a task that is to be opened.
+func (w *worker) open(ctx context.Context, ref taskRef, s *start) *task {
 	t := &task{
 		ref: ref, stage: &w.p.layout.stages[ref.stage], from: s,
-		state: taskRestoring, cancel: cancel, opened: make(chan opened, 1),
+		state: taskRestoring, opening: make(chan opened, 1),
 	}
+	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.inputs = make([]input, len(t.stage.inputs))
 	for i, topic := range t.stage.inputs {
 		t.inputs[i] = input{next: s.next[i], committed: s.inputs[i].current(w.p.generation())}
@@ -173,22 +181,18 @@ func (w *worker) open(ctx context.Context, ref taskRef, s *start) {
 	w.tasks[ref] = t
 	w.newSession()
 	w.p.taskState(w.n, ref, t.state)
-	result := t.opened
-	w.p.aside.Go(func() {
-		result <- w.p.openTask(octx, ref, s)
-		w.mail.post(func() {})
-	})
+	return t
 }
 
 // startOpened runs the tasks whose state is restored.
 func (w *worker) startOpened() error {
 	for ref, t := range w.tasks {
-		if t.opened == nil {
+		if t.opening == nil {
 			continue
 		}
 		select {
-		case o := <-t.opened:
-			t.opened = nil
+		case o := <-t.opening:
+			t.opening = nil
 			if o.err != nil {
 				w.drop(ref, false)
 				return w.openFailed(ref, o.err)
@@ -231,13 +235,11 @@ func (t *task) offsets() []kstate.SourceOffset {
 }
 
 // position is what the task's next commit records (P8).
-func (t *task) position(generation int, base *basePosition) position {
+func (t *task) position(generation int, base *positions.Base) positions.Record {
 	progress := t.run.Progress()
-	return position{
-		Base: base,
-
-		Format: positionFormat, Generation: generation, Sources: t.offsets(),
-		Frontiers: progress.Frontiers, Watermarks: progress.Watermarks,
+	return positions.Record{
+		Format: positions.Format, Generation: generation, Sources: t.offsets(),
+		Frontiers: progress.Frontiers, Watermarks: progress.Watermarks, Base: base,
 	}
 }
 
@@ -248,6 +250,6 @@ type opened struct {
 	// sweep and base are what is left to do for the savepoint that the
 	// generation began with, and what the last position said of it.
 	sweep *sweep
-	base  *basePosition
+	base  *positions.Base
 	err   error
 }
