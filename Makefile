@@ -4,7 +4,7 @@ GO ?= go
 # PROCD_IT_BROKERS they are skipped, saying so; PROCD_IT=require forbids that.
 UNIT = $$($(GO) list ./... | grep -v '/it$$')
 
-.PHONY: test lint unit it build
+.PHONY: test lint unit it build bench
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
@@ -23,3 +23,8 @@ unit: lint
 
 it:
 	@$(GO) test -json -timeout 25m ./it | $(GO) run ./scripts/gotest
+
+# Everything of bench/README.md, against its peers; BENCH="-quick -run count"
+# for less. It fails when procd falls behind the recorded ratios.
+bench:
+	$(GO) run ./bench $(BENCH)

@@ -1,250 +1,194 @@
-// Command bench measures procd on a real Kafka, both on this machine, and
-// checks every output it measured. bench/README.md says how to read it.
+// Command bench measures procd and its peers side by side on a real Kafka, all
+// on this machine, and checks every output it measured. bench/README.md says
+// how to read it.
 //
-//	go run ./bench [-records N] [-runs N] [-only alarm,count] [-brokers HOST:PORT]
+//	go run ./bench [-run REGEXP] [-engines REGEXP] [-quick] [-json FILE]
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"slices"
-	"strings"
+	"regexp"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/procd/procd"
 	"github.com/procd/procd/internal/kafkatest"
 )
 
-// engineArg makes this program the engine of one workload: the commands of a
-// procd binary follow.
-const engineArg = "engine"
-
-const partitions = 4
+// commitInterval is that of all engines, but for Flink's checkpoints.
+const commitInterval = 100 * time.Millisecond
 
 func main() {
-	if len(os.Args) > 4 && os.Args[1] == engineArg {
-		w, err := findWorkload(os.Args[2])
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case procdRole:
+			os.Exit(asProcd(os.Args[2:]))
+		case bareRole:
+			os.Exit(asBare(os.Args[2:]))
 		}
-		topic := os.Args[3]
-		os.Args = append(os.Args[:1], os.Args[4:]...)
-		procd.Main(w.job(topic, topic+"-out"))
-		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := bench(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	records := flag.Int("records", 5_000_000, "records per run")
-	runs := flag.Int("runs", 3, "runs per workload; the median counts")
-	only := flag.String("only", "", "workloads to run, separated by commas")
-	brokers := flag.String("brokers", "", "use these brokers instead of starting one")
-	flag.Parse()
-	addrs := strings.Split(*brokers, ",")
-	if *brokers == "" {
-		b, err := kafkatest.StartBroker(ctx, kafkatest.BrokerOptions{})
-		if err != nil {
-			return err
-		}
-		defer b.Stop()
-		addrs = []string{b.Addr()}
+// session is one run of the benchmark.
+type session struct {
+	b        *broker
+	engines  []*engine
+	records  int // per drain
+	runs     int // of procd and the bare loop
+	peerRuns int // of the others
+	report   *report
+
+	topic string // holds what input and size say; empty: none
+	input *input
+	size  int
+}
+
+func (s *session) runsOf(e *engine) int {
+	if e == procdEngine || e == bareEngine {
+		return s.runs
 	}
-	c, err := kafkatest.Connect(addrs...)
+	return s.peerRuns
+}
+
+func allEngines() []*engine { return []*engine{procdEngine, bareEngine} }
+
+func allWorkloads() []*workload { return drains }
+
+func bench(ctx context.Context) error {
+	run := flag.String("run", ".", "the workloads whose names match this regular expression")
+	engines := flag.String("engines", ".", "the engines whose names match")
+	records := flag.Int("records", 3_000_000, "records per drain")
+	runs := flag.Int("runs", 3, "runs of procd and of the bare loop; the median counts")
+	peerRuns := flag.Int("peer-runs", 1, "runs of the other engines")
+	quick := flag.Bool("quick", false, "a few minutes: fewer records, one run")
+	jsonFile := flag.String("json", "", "write all figures to this file")
+	brokers := flag.String("broker", "", "use this Kafka instead of starting one; its CPU time is not measured then")
+	record := flag.Bool("record", false, "write the ratios to the bare loop to bench/baseline.json, to compare later runs with")
+	flag.Parse()
+	if *quick {
+		*records, *runs, *peerRuns = min(*records, 500_000), 1, 1
+	}
+	which, err := regexp.Compile(*run)
+	if err != nil {
+		return fmt.Errorf("-run: %w", err)
+	}
+	who, err := regexp.Compile(*engines)
+	if err != nil {
+		return fmt.Errorf("-engines: %w", err)
+	}
+	s := &session{records: *records, runs: *runs, peerRuns: *peerRuns, report: newReport(os.Args[1:])}
+	if err := s.choose(ctx, who); err != nil {
+		return err
+	}
+	var stop func()
+	if s.b, stop, err = open(ctx, *brokers); err != nil {
+		return err
+	}
+	defer stop()
+	err = s.measure(ctx, which)
+	s.report.print(os.Stdout)
+	if *jsonFile != "" {
+		err = errors.Join(err, s.report.write(*jsonFile))
+	}
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "workload\trecords\trec/s\tmin..max\tCPU s/M\tpeak RSS\toutput")
-	for _, w := range workloads {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), w.name) {
+	if *record {
+		return s.report.record("bench/baseline.json")
+	}
+	return s.report.regressions(recorded)
+}
+
+// choose prepares the engines; those that this machine cannot run are left out.
+func (s *session) choose(ctx context.Context, who *regexp.Regexp) error {
+	for _, e := range allEngines() {
+		if !who.MatchString(e.name) {
 			continue
 		}
-		b := &bench{w: w, c: c, records: *records}
-		if err := b.preload(ctx); err != nil {
-			return err
-		}
-		var results []result
-		for range *runs {
-			r, err := b.measure(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
+		if e.prepare != nil {
+			if err := e.prepare(ctx); errors.Is(err, errUnavailable) {
+				s.report.LeftOut = append(s.report.LeftOut, fmt.Sprintf("%s: %v", e.name, err))
+				continue
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", e.name, err)
 			}
-			fmt.Fprintf(os.Stderr, "%s: %.0f rec/s, %.2f CPU s/M, %d MB\n", w.name, r.rate, r.cpu, r.rss>>20)
-			results = append(results, r)
 		}
-		slices.SortFunc(results, func(a, b result) int { return cmp.Compare(a.rate, b.rate) })
-		m := results[len(results)/2]
-		fmt.Fprintf(table, "%s\t%d\t%.0f k\t%.0f..%.0f k\t%.2f\t%d MB\tverified\n", w.name, *records,
-			m.rate/1e3, results[0].rate/1e3, results[len(results)-1].rate/1e3, m.cpu, m.rss>>20)
+		s.engines = append(s.engines, e)
 	}
-	return table.Flush()
-}
-
-// bench is one workload on one cluster.
-type bench struct {
-	w       workload
-	c       *kafkatest.Cluster
-	records int
-	topic   string
-}
-
-// result is one run.
-type result struct {
-	rate float64 // records per second, from the engine's start to its last commit
-	cpu  float64 // CPU seconds of the engine's process per million records
-	rss  int64   // peak resident bytes of the engine's process
-}
-
-// preload writes the input.
-func (b *bench) preload(ctx context.Context) error {
-	b.topic = fmt.Sprintf("bench-%s-%d", b.w.name, time.Now().UnixNano())
-	if err := b.c.CreateTopic(ctx, b.topic, partitions, nil); err != nil {
-		return err
+	if len(s.engines) == 0 {
+		return errors.New("no engine to measure")
 	}
-	const batch = 50_000
-	records := make([]*kgo.Record, 0, batch)
-	for i := 0; i < b.records; {
-		records = records[:0]
-		for ; i < b.records && len(records) < batch; i++ {
-			key, value := b.w.record(i)
-			records = append(records, &kgo.Record{Topic: b.topic, Key: key, Value: value})
+	return nil
+}
+
+// open connects to the Kafka at addr, or starts one.
+func open(ctx context.Context, addr string) (b *broker, stop func(), err error) {
+	b, stop = &broker{addr: addr}, func() {}
+	if addr == "" {
+		started, err := kafkatest.StartBroker(ctx, kafkatest.BrokerOptions{})
+		if err != nil {
+			return nil, nil, err
 		}
-		if err := b.c.Produce(ctx, records...); err != nil {
+		b.addr, b.pid = started.Addr(), started.PID()
+		stop = func() { started.Stop() }
+	}
+	if b.Cluster, err = kafkatest.Connect(b.addr); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	stopBroker := stop
+	return b, func() { b.Close(); stopBroker() }, nil
+}
+
+func (s *session) measure(ctx context.Context, which *regexp.Regexp) error {
+	defer s.unload()
+	for _, w := range matching(drains, which) {
+		if err := s.measureDrains(ctx, w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// measure runs the engine over the input once, with a fresh job, and checks
-// what it wrote.
-func (b *bench) measure(ctx context.Context) (result, error) {
-	out := b.topic + "-out"
-	if err := b.c.CreateTopic(ctx, out, partitions, nil); err != nil {
-		return result{}, err
+// preloaded returns a topic with the first records of an input. The topic of
+// the last call is used again if it is the same, and deleted otherwise.
+func (s *session) preloaded(ctx context.Context, in *input, records int) (string, error) {
+	if s.topic != "" && s.input == in && s.size == records {
+		return s.topic, nil
 	}
-	defer b.clean(out)
-	dir, err := os.MkdirTemp("", "procd-bench")
-	if err != nil {
-		return result{}, err
+	s.unload()
+	topic := fmt.Sprintf("input-%s-%x", in.name, time.Now().UnixNano()&0xffffffffff)
+	if err := s.b.CreateTopic(ctx, topic, partitions, nil); err != nil {
+		return "", err
 	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
-		return result{}, err
-	}
-	cmd := exec.Command(self, engineArg, b.w.name, b.topic, "start", "--brokers", b.c.Brokers[0], "--data", dir, "--admin", "off")
-	cmd.Stderr = os.Stderr
+	s.topic, s.input, s.size = topic, in, records
 	started := time.Now()
-	if err := cmd.Start(); err != nil {
-		return result{}, err
+	if err := preload(ctx, s.b.addr, topic, in, 0, records); err != nil {
+		return "", err
 	}
-	waited := b.drained(ctx)
-	took := time.Since(started)
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		return result{}, err
-	}
-	if err := cmd.Wait(); err != nil {
-		return result{}, fmt.Errorf("the engine: %w", err)
-	}
-	if waited != nil {
-		return result{}, waited
-	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	r := result{
-		rate: float64(b.records) / took.Seconds(),
-		cpu:  cpu.Seconds() / float64(b.records) * 1e6,
-		rss:  usage.Maxrss << 10, // Linux counts in KiB
-	}
-	return r, b.verify(ctx, out)
+	fmt.Fprintf(os.Stderr, "%d records of %s written in %.1f s\n", records, in.name, time.Since(started).Seconds())
+	return topic, nil
 }
 
-// drained waits until the group has committed the end of the input.
-func (b *bench) drained(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	return kafkatest.Until(ctx, 20*time.Millisecond, func() error {
-		return b.c.NoLag(ctx, "procd.bench-"+b.w.name, b.topic)
-	})
-}
-
-// verify reads the whole output, committed only, and compares it with the model.
-func (b *bench) verify(ctx context.Context, out string) error {
-	wantN, wantSum := b.w.model(b.records)
-	ends, err := b.c.Admin.ListCommittedOffsets(ctx, out)
-	if err != nil {
-		return err
+// unload deletes the input topic.
+func (s *session) unload() {
+	if s.topic == "" {
+		return
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.c.Brokers...), kgo.ConsumeTopics(out), kgo.KeepControlRecords(),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	n, sum := 0, uint64(0)
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
-	for len(left) > 0 && ctx.Err() == nil {
-		fetches := cl.PollFetches(ctx)
-		var bad error
-		fetches.EachRecord(func(r *kgo.Record) {
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-			if r.Attrs.IsControl() {
-				return
-			}
-			weight, err := b.w.weigh(r.Value)
-			bad = cmp.Or(bad, err)
-			n++
-			sum += weight
-		})
-		if bad != nil {
-			return bad
-		}
-	}
-	if n != wantN || sum != wantSum {
-		return fmt.Errorf("void: %d outputs with sum %d, the model says %d with sum %d", n, sum, wantN, wantSum)
-	}
-	return ctx.Err()
-}
-
-// clean removes what a run leaves in Kafka, so that the next one starts anew.
-func (b *bench) clean(out string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	job := "procd.bench-" + b.w.name
-	topics, err := b.c.TopicsOf(ctx, job+".")
-	if err == nil {
-		_, err = b.c.Admin.DeleteTopics(ctx, append(topics, out)...)
-	}
-	if err == nil {
-		_, err = b.c.Admin.DeleteGroups(ctx, job)
-	}
-	if err != nil {
+	if err := s.b.DeleteTopic(ctx, s.topic); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: cleaning up:", err)
 	}
+	s.topic = ""
 }

@@ -253,6 +253,9 @@ func (b *Broker) Addr() string { return fmt.Sprintf("127.0.0.1:%d", b.ports.Clie
 // [BrokerOptions.Proxied].
 func (b *Broker) Proxy() *Proxy { return b.proxy }
 
+// PID is the process id of the running broker.
+func (b *Broker) PID() int { return b.proc.PID() }
+
 // Log is what the running broker printed.
 func (b *Broker) Log() *Log { return b.proc.Stderr }
 
