@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 		return usageError("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	a.flags.add(root.PersistentFlags())
-	root.AddCommand(a.start(), a.stop(), a.list(), a.status(), a.reset(), a.health(), a.topology(), a.validate(), a.dev(), a.history())
+	root.AddCommand(a.start(), a.stop(), a.list(), a.status(), a.reset(), a.health(), a.topology(), a.validate(), a.dev(), a.history(), a.get())
 	root.AddCommand(a.savepointCommands()...)
 	if a.job == nil {
 		root.AddCommand(a.test(), a.schema(), a.initialize(), a.demo(), a.broker())

@@ -63,7 +63,7 @@ var codes = []struct {
 	{is(control.ErrSuperseded, cluster.ErrOldTransactions), Refused},
 	{is(control.ErrNewerFormat, seat.ErrNewerFormat, kstate.ErrNewerFormat, savepoint.ErrNewerFormat), Refused},
 	{is(control.ErrNoJob, control.ErrTopicMissing, cluster.ErrUnreachable, savepoint.ErrNotFound), NotFound},
-	{is(config.ErrInvalid, cluster.ErrConfig, admin.ErrAddress), Usage},
+	{is(config.ErrInvalid, cluster.ErrConfig, admin.ErrAddress, savepoint.ErrKey), Usage},
 	{is(control.ErrTimeout, context.DeadlineExceeded), TimedOut},
 }
 

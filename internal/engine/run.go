@@ -48,6 +48,7 @@ func (e *Engine) Run(parent context.Context) error {
 	others.Go(func() { cancel(p.watchSurroundings(ctx)) })
 	others.Go(func() { p.purge(ctx) })
 	others.Go(func() { p.watchBase(ctx) })
+	others.Go(func() { p.tidyQuestions(ctx) })
 	for _, w := range p.workers {
 		if cfg := p.cfg; cfg.Report != nil {
 			others.Go(func() { w.reports.run(ctx, cfg.Report, w.warnReport) })

@@ -41,7 +41,9 @@ type worker struct {
 	// session is another one whenever the worker joined or its tasks changed.
 	session string
 	reports *reporter
-	rec     topology.Record // the record at hand, reused
+	// answered are the questions about state that this worker has answered.
+	answered map[answered]struct{}
+	rec      topology.Record // the record at hand, reused
 
 	identity string       // of the seat, when the client was built
 	instance string       // static member id and transactional id of the client
@@ -57,7 +59,8 @@ func newWorker(p *process, n int) *worker {
 		tasks: map[taskRef]*task{},
 		byTP:  map[topicPartition]*task{},
 
-		reports: newReporter(),
+		reports:  newReporter(),
+		answered: map[answered]struct{}{},
 	}
 	w.step()
 	return w
@@ -171,6 +174,9 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 		}
 	}
 	if err := w.attend(); err != nil {
+		return err
+	}
+	if err := w.answer(); err != nil {
 		return err
 	}
 	return w.tick(now)
