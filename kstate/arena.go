@@ -37,6 +37,20 @@ func (a *arena) keep(b []byte) []byte {
 	return dst
 }
 
+// place is where something is in an arena, without a pointer to it.
+type place struct{ chunk, at uint32 }
+
+// place returns n bytes of arbitrary content and where they are.
+func (a *arena) place(n int) (place, []byte) {
+	b := a.alloc(n)
+	return place{uint32(a.cur), uint32(len(a.chunks[a.cur]) - n)}, b
+}
+
+// at returns n bytes at a place.
+func (a *arena) at(p place, n int) []byte {
+	return a.chunks[p.chunk][p.at : int(p.at)+n : int(p.at)+n]
+}
+
 // alloc returns n bytes of arbitrary content.
 func (a *arena) alloc(n int) []byte {
 	a.reserve(n)

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // Base is one partition of a store in a native savepoint: what the state of a
@@ -87,7 +85,7 @@ func (r *Restore) openBase() error {
 		err = r.checkBaseFormat(dir)
 	}
 	if err == nil {
-		r.db, err = r.env.openDB(dir)
+		r.db, err = r.env.openDB(dir, lazily)
 		if unusable(err) {
 			err = fmt.Errorf("%w: %w", ErrBase, err)
 		}
@@ -218,18 +216,18 @@ func (r *Restore) takeBase(from storedBase) error {
 		}
 		return err
 	}
-	b := r.db.pebble.NewBatch()
-	err := errors.Join(b.Delete(metaPosition, nil), b.Delete(metaIdentity, nil))
+	base, err := from.pair()
+	if err != nil {
+		return err
+	}
+	pairs := []pair{{metaPosition, nil}, {metaIdentity, nil}, base}
 	for _, v := range r.db.SchemaVersions() {
 		// Schemas on disk are those that the changelog has, and this one's has
 		// none yet (P18).
-		err = errors.Join(err, b.Delete(AppendSchemaKey(nil, v.Version), nil))
-	}
-	if err := errors.Join(err, putBase(b, from)); err != nil {
-		return errors.Join(err, b.Close())
+		pairs = append(pairs, pair{AppendSchemaKey(nil, v.Version), nil})
 	}
 	r.db.base = &from
-	return r.db.apply(b)
+	return r.db.write(nil, nil, pairs...)
 }
 
 func (r *Restore) checkBase() error {
@@ -252,12 +250,9 @@ func (r *Restore) checkBase() error {
 	return err
 }
 
-func putBase(b *pebble.Batch, base storedBase) error {
+func (base storedBase) pair() (pair, error) {
 	v, err := json.Marshal(base)
-	if err != nil {
-		return err
-	}
-	return b.Set(metaBase, v, nil)
+	return pair{metaBase, v}, err
 }
 
 // judgeBase says why a local copy cannot be used by a generation that needs its

@@ -2,59 +2,76 @@ package kstate
 
 import (
 	"bytes"
-	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
+	"hash/maphash"
 )
 
 // restoreBuffer collects changelog records to write them sorted, the newest per
-// key only.
+// key only: a journal that finds its keys.
 type restoreBuffer struct {
-	records []restoreRecord
-	data    arena
-	size    int
+	journal
+	seed  maphash.Seed
+	slots []bufferSlot // open addressing, a power of two; at most three quarters are taken
+	order []sortedRef  // of the last write, to be used again
 }
 
-type restoreRecord struct {
-	key, value []byte // value nil: deleted
+// bufferSlot is the slot of a key, which is at ref-1; 0: free.
+type bufferSlot struct {
+	hash uint32
+	ref  int32
 }
 
-// add copies a record (S6); a nil value is a tombstone. Deleted markers are kept
-// for SweepMarkers to find (P16).
-func (b *restoreBuffer) add(key, value []byte) {
-	r := restoreRecord{key: b.clone(key)}
-	if value != nil {
-		r.value = b.clone(value)
+// bufferSlotBytes is what the slots take per key.
+const bufferSlotBytes = 16
+
+const minBufferSlots = 1 << 10
+
+// put takes a record, copying it (S6); a nil value is a tombstone. Deleted
+// markers are kept for SweepMarkers to find (P16). key has its kind byte.
+func (b *restoreBuffer) put(key, value []byte) {
+	if 4*(len(b.refs)+1) > 3*len(b.slots) {
+		b.grow()
 	}
-	b.records = append(b.records, r)
-	b.size += len(key) + len(value) + refBytes
-}
-
-func (b *restoreBuffer) clone(p []byte) []byte {
-	dst := b.data.alloc(len(p))
-	copy(dst, p)
-	return dst
-}
-
-// drain moves the records to a batch, in key order.
-func (b *restoreBuffer) drain(batch *pebble.Batch) error {
-	slices.SortStableFunc(b.records, func(x, y restoreRecord) int { return bytes.Compare(x.key, y.key) })
-	for i, r := range b.records {
-		if i+1 < len(b.records) && bytes.Equal(r.key, b.records[i+1].key) {
-			continue // a newer one follows
-		}
-		var err error
-		if r.value == nil {
-			err = batch.Delete(r.key, nil)
-		} else {
-			err = batch.Set(r.key, r.value, nil)
-		}
-		if err != nil {
-			return err
+	hash := uint32(maphash.Bytes(b.seed, key))
+	mask := uint32(len(b.slots) - 1)
+	i := hash & mask
+	for ; b.slots[i].ref != 0; i = (i + 1) & mask {
+		at := b.slots[i].ref - 1
+		if b.slots[i].hash == hash && bytes.Equal(b.key(at), key) {
+			b.set(at, value)
+			return
 		}
 	}
-	b.records = b.records[:0]
-	b.data.reset()
-	b.size = 0
-	return nil
+	b.slots[i] = bufferSlot{hash, addTo(&b.journal, key[0], key[1:], value) + 1}
+	b.size += bufferSlotBytes
+}
+
+func (b *restoreBuffer) grow() {
+	old := b.slots
+	if old == nil {
+		b.seed = maphash.MakeSeed()
+	}
+	b.slots = make([]bufferSlot, max(minBufferSlots, 2*len(old)))
+	mask := uint32(len(b.slots) - 1)
+	for _, s := range old {
+		if s.ref == 0 {
+			continue
+		}
+		i := s.hash & mask
+		for b.slots[i].ref != 0 {
+			i = (i + 1) & mask
+		}
+		b.slots[i] = s
+	}
+}
+
+// sort returns the places of all records in key order.
+func (b *restoreBuffer) sort() []sortedRef {
+	b.order = b.sorted(b.order[:0])
+	return b.order
+}
+
+// reset empties the buffer for its next use.
+func (b *restoreBuffer) reset() {
+	b.journal.reset()
+	clear(b.slots)
 }

@@ -137,7 +137,7 @@ func (s *Store[S]) commitChange(c *change[S]) {
 		s.journal.set(e.ref, c.enc)
 		return
 	}
-	e.gen, e.ref = s.journal.gen, s.journal.add(e.key, c.enc)
+	e.gen, e.ref = s.journal.gen, addTo(s.journal, kindValue, e.key, c.enc)
 }
 
 // Abort drops what the transaction changed (P21).

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
 // pebbleFormat is the format major version of every store, by its name: a newer
@@ -18,10 +19,8 @@ import (
 // storeFormat.
 const pebbleFormat = pebble.FormatTableFormatV6
 
-// memTableBytes is small because the write-back cache is the memtable that
-// matters: a sorted batch of more than half of this skips Pebble's skip list,
-// which costs more than everything else together.
-const memTableBytes = 4 << 20
+// memTableBytes is small because memtables are not used: see DB.write.
+const memTableBytes = 64 << 10
 
 // DB is the restored local copy of one store and partition. Restore.Finish
 // makes it; a Store takes it over with Open and closes it.
@@ -39,6 +38,11 @@ type DB struct {
 	verifying    *verification   // nil: nothing to verify
 	unverified   atomic.Bool
 
+	compacting   compacting
+	tableOptions sstable.WriterOptions
+	tables       atomic.Uint64 // numbers the tables that are being written
+	compacted    chan struct{} // holds a token if a compaction has ended
+
 	broken chan struct{} // closed with the first fault
 
 	mu       sync.Mutex
@@ -49,14 +53,33 @@ type DB struct {
 	closed   bool
 }
 
+// compacting says how soon a database merges the tables that are written to it:
+// the numbers of tables that a read may have to look at, one after the other,
+// from which on that begins and is waited for. Ingesting is never held back by
+// Pebble.
+type compacting struct{ begin, wait int32 }
+
+var (
+	steadily = compacting{begin: 4, wait: 20}
+	// While a directory is being filled nobody reads it, so that what is merged
+	// late is merged less often.
+	lazily = compacting{begin: 32, wait: 64}
+)
+
 // openDB opens a directory, or makes it.
-func (e *Env) openDB(dir string) (*DB, error) {
-	db := &DB{env: e, dir: dir, broken: make(chan struct{})}
-	p, err := pebble.Open(dir, e.pebbleOptions(db))
+func (e *Env) openDB(dir string, c compacting) (*DB, error) {
+	db := &DB{env: e, dir: dir, compacting: c, broken: make(chan struct{}), compacted: make(chan struct{}, 1)}
+	if err := e.removeTables(dir); err != nil {
+		return nil, err
+	}
+	o := e.pebbleOptions(db)
+	o.EnsureDefaults()
+	p, err := pebble.Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
 	db.pebble = p
+	db.tableOptions = o.MakeWriterOptions(0, pebbleFormat.MaxTableFormat())
 	if db.instance, err = e.ensureInstance(dir); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -71,9 +94,11 @@ func (e *Env) pebbleOptions(db *DB) *pebble.Options {
 		DisableWAL:                  true, // the changelog is the log
 		FormatMajorVersion:          pebbleFormat,
 		MemTableSize:                memTableBytes,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 2,
 		Logger:                      pebbleLogger{db},
 		EventListener:               db.listener(),
+		L0CompactionThreshold:       int(db.compacting.begin),
+		L0StopWritesThreshold:       int(db.compacting.wait),
 	}
 	for i := range o.Levels {
 		// Most lookups of a store are for keys that are not there yet.
@@ -219,53 +244,37 @@ func (db *DB) diskBytes() int64 {
 	return int64(db.pebble.Metrics().DiskSpaceUsage())
 }
 
-// writeJournal writes committed entries with the point that they belong to, in
-// one batch, and flushes it.
+// writeJournal writes committed entries with the point that they belong to.
 func (db *DB) writeJournal(j *journal, at writePoint) error {
+	point, err := at.pairs()
+	if err != nil {
+		return err
+	}
+	if err := db.settle(); err != nil {
+		return err
+	}
 	db.env.writers <- struct{}{}
 	defer func() { <-db.env.writers }()
-	b := db.pebble.NewBatchWithSize(int(j.size) + 1024)
-	for _, r := range j.sorted() {
-		putRef(b, &j.refs[r.at])
-	}
-	if err := putPoint(b, at); err != nil {
-		return errors.Join(err, b.Close())
-	}
-	if err := db.apply(b); err != nil {
+	if err := db.write(j, j.sorted(nil), point...); err != nil {
 		return err
 	}
 	db.wrote(at)
-	return db.flush()
+	return nil
 }
 
-func putRef(b *pebble.Batch, r *ref) {
-	if r.value == nil {
-		op := b.DeleteDeferred(1 + len(r.key))
-		op.Key[0] = kindValue
-		copy(op.Key[1:], r.key)
-		_ = op.Finish() // fails only for indexed batches
-		return
+// settle waits while compactions have too much to catch up with.
+func (db *DB) settle() error {
+	for db.pebble.Metrics().Levels[0].Sublevels >= db.compacting.wait {
+		select {
+		case <-db.compacted:
+		case <-db.broken:
+			return db.fault()
+		}
 	}
-	op := b.SetDeferred(1+len(r.key), len(r.value))
-	op.Key[0] = kindValue
-	copy(op.Key[1:], r.key)
-	copy(op.Value, r.value)
-	_ = op.Finish()
+	return nil
 }
 
-// apply commits a batch and closes it. Without a write-ahead log there is
-// nothing to sync.
-func (db *DB) apply(b *pebble.Batch) error {
-	if err := db.fault(); err != nil {
-		return errors.Join(err, b.Close())
-	}
-	if err := b.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrBackground, db.dir, err)
-	}
-	return b.Close()
-}
-
-// wrote remembers what a batch said.
+// wrote remembers what a write said.
 func (db *DB) wrote(at writePoint) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -274,20 +283,6 @@ func (db *DB) wrote(at writePoint) {
 	if at.schema.Version != 0 && !slices.ContainsFunc(db.schemas, has) {
 		db.schemas = append(db.schemas, at.schema)
 	}
-}
-
-// flush waits until what was applied is in synced tables. Pebble tries a failed
-// flush again and again; the first failure ends the wait here.
-func (db *DB) flush() error {
-	done, err := db.pebble.AsyncFlush()
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrBackground, db.dir, err)
-	}
-	select {
-	case <-done:
-	case <-db.broken:
-	}
-	return db.fault()
 }
 
 // Close closes the database and lets its directory go. A corrupt one is wiped,

@@ -38,11 +38,11 @@
 // # What is on disk
 //
 // Only committed entries ever reach Pebble (S1). They do so seconds after their
-// commit, in one sorted batch that also holds the Position that they belong to
-// and every schema that their bytes need, and the batch is flushed at once. The
-// write-ahead log is off, because the changelog is the log: a crash leaves some
-// committed point on disk together with its position, and reading the changelog
-// from there gives the rest.
+// commit, in one write that also holds the Position that they belong to and
+// every schema that their bytes need: sorted tables, synced and then ingested
+// all at once. The write-ahead log is off, because the changelog is the log: a
+// crash leaves some committed point on disk together with its position, and
+// reading the changelog from there gives the rest.
 //
 // The bytes are described in docs/format/changelog.md and
 // docs/format/store-directory.md.

@@ -94,8 +94,9 @@ type Env struct {
 	onFatal    func(string)
 	clock      func() time.Time // for elapsed times only
 
-	used    atomic.Int64  // bytes of entries and journals
-	writers chan struct{} // holds one token per running background write
+	used     atomic.Int64  // bytes of entries, journals and restores
+	restores atomic.Int64  // that run
+	writers  chan struct{} // holds one token per running background write
 	// verifiers holds a token while the tables of an adopted store are read.
 	verifiers chan struct{}
 
@@ -151,6 +152,12 @@ func (e *Env) Close() error {
 	e.files.Unref()
 	e.cache.Unref()
 	return nil
+}
+
+// restoreShare is how much one of the restores that run may buffer: together
+// half of what the stores may take.
+func (e *Env) restoreShare() int64 {
+	return max(minRestoreBytes, e.writeBack/2/max(1, e.restores.Load()))
 }
 
 // over says whether the stores take more memory than they may.

@@ -49,7 +49,13 @@ func (db *DB) listener() *pebble.EventListener {
 			db.report(kind, err)
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) { db.report(Corruption, i.Details) },
-		DiskSlow:       func(i pebble.DiskSlowInfo) { db.env.event(DiskSlow, db.dir, i.String()) },
+		CompactionEnd: func(pebble.CompactionInfo) {
+			select {
+			case db.compacted <- struct{}{}:
+			default:
+			}
+		},
+		DiskSlow: func(i pebble.DiskSlowInfo) { db.env.event(DiskSlow, db.dir, i.String()) },
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			db.env.event(WriteStall, db.dir, i.String())
 		},

@@ -1,16 +1,19 @@
 package kstate
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
-	"strings"
 )
 
-// journal is what was committed and is not in Pebble yet: one slot per key (two
-// if it was swept before it was changed, of which the later one counts),
-// overwritten in place where the new value fits, so that a hot key costs its
-// space once however often it is committed. The worker fills it; once handed
-// to the background writer nobody changes it, until it is reset.
+// journal is what is to be written to Pebble next: one slot per key (two if it
+// was swept before it was changed, of which the later one counts), overwritten
+// in place where the new value fits, so that a hot key costs its space once
+// however often it is committed. The worker fills it; once handed to the
+// background writer nobody changes it, until it is reset.
+//
+// Nothing in it but the list of chunks holds a pointer: the garbage collector
+// passes by a million keys without a look.
 type journal struct {
 	gen  uint32 // numbers the journals of a store, from 1
 	refs []ref  // in the order of the first change; Entry.ref points here
@@ -18,70 +21,106 @@ type journal struct {
 	size int64 // bytes of keys and slots
 }
 
-// ref is one key's newest committed value.
+// ref is one key's newest committed value. In the arena there is the key with
+// its kind byte, and behind it the value: version and Avro bytes.
 type ref struct {
-	key   string
-	value []byte // version and Avro bytes; nil: deleted
+	at    place
+	key   int32 // length, with the kind byte
+	value int32 // length; deleted: there is none
+	room  int32 // for the value
 }
 
-// refBytes is what a ref takes: a string's and a slice's header.
-const refBytes = 40
+// deleted is the length of a value that is not there.
+const deleted = -1
+
+// refBytes is what a ref takes, with its place in the order of a write.
+const refBytes = 20 + 16
 
 // slotRound is the granularity of slots: values whose numbers grow by a digit
 // still fit.
 const slotRound = 16
 
-// add takes the first change of a key and returns its place.
-func (j *journal) add(key string, value []byte) int32 {
-	j.refs = append(j.refs, ref{key: key})
-	j.size += int64(len(key)) + refBytes
+// addTo takes the first change of a key and returns its place. It copies both;
+// a value of nil deletes.
+func addTo[K string | []byte](j *journal, kind byte, key K, value []byte) int32 {
+	r := ref{key: int32(1 + len(key)), value: deleted}
+	r.room = roomFor(value)
+	var b []byte
+	r.at, b = j.data.place(int(r.key + r.room))
+	b[0] = kind
+	copy(b[1:], key)
+	j.size += int64(len(b)) + refBytes
+	j.refs = append(j.refs, r)
 	at := int32(len(j.refs) - 1)
 	j.set(at, value)
 	return at
 }
 
+func roomFor(value []byte) int32 { return int32((len(value) + slotRound - 1) &^ (slotRound - 1)) }
+
 // set replaces a key's value. value is copied.
 func (j *journal) set(at int32, value []byte) {
 	r := &j.refs[at]
 	if value == nil {
-		r.value = nil
+		r.value = deleted
 		return
 	}
-	if cap(r.value) < len(value) {
-		n := (len(value) + slotRound - 1) &^ (slotRound - 1)
-		r.value = j.data.alloc(n)
-		j.size += int64(n)
+	if int(r.room) < len(value) {
+		old := j.data.at(r.at, int(r.key))
+		var b []byte
+		r.room = roomFor(value)
+		r.at, b = j.data.place(int(r.key + r.room))
+		copy(b, old)
+		j.size += int64(len(b))
 	}
-	r.value = r.value[:len(value)]
-	copy(r.value, value)
+	r.value = int32(len(value))
+	copy(j.data.at(r.at, int(r.key+r.value))[r.key:], value)
+}
+
+// key is a slot's key with its kind byte.
+func (j *journal) key(at int32) []byte {
+	r := &j.refs[at]
+	return j.data.at(r.at, int(r.key))
+}
+
+// record is a slot's key with its kind byte and its value, nil if deleted.
+func (j *journal) record(at int32) (key, value []byte) {
+	r := &j.refs[at]
+	if r.value == deleted {
+		return j.data.at(r.at, int(r.key)), nil
+	}
+	b := j.data.at(r.at, int(r.key+r.value))
+	return b[:r.key:r.key], b[r.key:]
 }
 
 // reset empties the journal for its next use.
 func (j *journal) reset() {
-	clear(j.refs) // let go of the keys
 	j.refs = j.refs[:0]
 	j.data.reset()
 	j.size = 0
 }
 
-// sortedRef orders refs without following pointers where eight bytes decide.
+// sortedRef orders refs without following them where eight bytes decide.
 type sortedRef struct {
 	prefix uint64
 	at     int32
 }
 
-// sorted returns the places of all refs in key order.
-func (j *journal) sorted() []sortedRef {
+// sorted appends the places of all refs to order, which is empty, in key order.
+func (j *journal) sorted(order []sortedRef) []sortedRef {
 	skip := j.commonPrefix()
-	order := make([]sortedRef, len(j.refs))
+	order = slices.Grow(order, len(j.refs))
 	for i := range j.refs {
-		order[i] = sortedRef{prefix: prefix8(j.refs[i].key[skip:]), at: int32(i)}
+		order = append(order, sortedRef{prefix: prefix8(j.key(int32(i))[skip:]), at: int32(i)})
 	}
 	slices.SortFunc(order, func(a, b sortedRef) int {
-		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
-			return c
+		if a.prefix != b.prefix {
+			if a.prefix < b.prefix {
+				return -1
+			}
+			return 1
 		}
-		if c := strings.Compare(j.refs[a.at].key, j.refs[b.at].key); c != 0 {
+		if c := bytes.Compare(j.key(a.at), j.key(b.at)); c != 0 {
 			return c
 		}
 		return cmp.Compare(a.at, b.at) // of a key that was swept and then changed
@@ -95,12 +134,12 @@ func (j *journal) commonPrefix() int {
 	if len(j.refs) == 0 {
 		return 0
 	}
-	first := j.refs[0].key
+	first := j.key(0)
 	n := len(first)
 	for i := range j.refs {
-		key := j.refs[i].key
+		key := j.key(int32(i))
 		n = min(n, len(key))
-		for key[:n] != first[:n] {
+		for !bytes.Equal(key[:n], first[:n]) {
 			n--
 		}
 	}
@@ -109,7 +148,7 @@ func (j *journal) commonPrefix() int {
 
 // prefix8 makes a number of the first eight bytes that orders as they do; a
 // shorter key is padded with zeros, and ties are left to the whole key.
-func prefix8(key string) uint64 {
+func prefix8(key []byte) uint64 {
 	var p uint64
 	for i := range 8 {
 		p <<= 8

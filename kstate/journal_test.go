@@ -19,12 +19,12 @@ func TestJournalIsSorted(t *testing.T) {
 			key := prefix + randomKey(rng, 12)
 			if !seen[key] {
 				seen[key] = true
-				j.add(key, nil)
+				addTo(j, kindValue, key, nil)
 			}
 		}
 		var got []string
-		for _, r := range j.sorted() {
-			got = append(got, j.refs[r.at].key)
+		for _, r := range j.sorted(nil) {
+			got = append(got, string(j.key(r.at)))
 		}
 		if len(got) != len(seen) || !slices.IsSorted(got) {
 			t.Fatalf("%d keys in order %q", len(seen), got)

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // The store's metadata in Pebble, all of kind kindMeta (S11).
@@ -84,27 +82,22 @@ func decodePosition(b []byte) (writePoint, error) {
 	return at, nil
 }
 
-// putPoint adds a write's metadata to its batch.
-func putPoint(b *pebble.Batch, at writePoint) error {
+// pairs are a write's metadata.
+func (at writePoint) pairs() ([]pair, error) {
 	p, err := encodePosition(at)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := b.Set(metaPosition, p, nil); err != nil {
-		return err
+	pairs := []pair{{metaPosition, p}}
+	if at.schema.Version != 0 {
+		pairs = append(pairs, pair{AppendSchemaKey(nil, at.schema.Version), []byte(at.schema.Schema)})
 	}
-	if at.schema.Version == 0 {
-		return nil
-	}
-	return b.Set(AppendSchemaKey(nil, at.schema.Version), []byte(at.schema.Schema), nil)
+	return pairs, nil
 }
 
-func putIdentity(b *pebble.Batch, id Identity) error {
+func (id Identity) pair() (pair, error) {
 	v, err := json.Marshal(id.stored())
-	if err != nil {
-		return err
-	}
-	return b.Set(metaIdentity, v, nil)
+	return pair{metaIdentity, v}, err
 }
 
 // differs says what of an identity is not as it should be; "" if all is.

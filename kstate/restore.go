@@ -16,8 +16,11 @@ import (
 // used, and wiped when met (P17).
 const restoreSuffix = ".restore"
 
-// restoreBatchBytes is how much of the changelog is sorted and written at once.
-const restoreBatchBytes = 8 << 20
+// minRestoreBytes is the least that is sorted and written at once.
+const minRestoreBytes = 1 << 20
+
+// accountBytes is how much a restore takes before it says so.
+const accountBytes = 256 << 10
 
 // Restore brings a store directory up to the end of its changelog. It is for
 // one goroutine. It ends with Finish or Abandon.
@@ -36,7 +39,9 @@ type Restore struct {
 	at      writePoint // what the directory said
 	next    int64      // the smallest offset that may come
 	pending restoreBuffer
-	ended   bool
+	// accounted is what the environment knows that pending takes.
+	accounted int64
+	ended     bool
 }
 
 // Prepare decides how much of a changelog must be read to bring a store
@@ -59,7 +64,16 @@ func (e *Env) prepare(dir string, id Identity, log LogBounds, base *Base) (*Rest
 		release()
 		return nil, fmt.Errorf("procd/kstate: open store directory %s: %w", dir, err)
 	}
+	e.restores.Add(1)
 	return r, nil
+}
+
+// end notes that the restore is over.
+func (r *Restore) end() {
+	r.ended = true
+	r.pending = restoreBuffer{}
+	r.account()
+	r.env.restores.Add(-1)
 }
 
 // open opens the directory if it can be used, or a new one to fill.
@@ -105,7 +119,7 @@ func (r *Restore) openLocal() (reason string, err error) {
 	case format > storeFormat:
 		return "", fmt.Errorf("%w (format %d, this one knows %d)", ErrNewerFormat, format, storeFormat)
 	}
-	db, err := r.env.openDB(r.dir)
+	db, err := r.env.openDB(r.dir, steadily)
 	if unusable(err) {
 		return "local copy is damaged: " + err.Error(), nil
 	}
@@ -180,7 +194,7 @@ func (r *Restore) openNew() error {
 	if err := r.env.writeFormat(dir); err != nil {
 		return err
 	}
-	db, err := r.env.openDB(dir)
+	db, err := r.env.openDB(dir, lazily)
 	r.db = db
 	return err
 }
@@ -212,11 +226,21 @@ func (r *Restore) Apply(offset int64, key, value []byte) error {
 		return fmt.Errorf("restore of %s: changelog offset %d: %w", r.dir, offset, err)
 	}
 	r.next = offset + 1
-	r.pending.add(key, value)
-	if r.pending.size < restoreBatchBytes {
+	r.pending.put(key, value)
+	if r.pending.size < r.accounted+accountBytes {
+		return nil
+	}
+	r.account()
+	if r.pending.size < r.env.restoreShare() {
 		return nil
 	}
 	return r.write()
+}
+
+// account tells the environment what the buffered records take.
+func (r *Restore) account() {
+	r.env.used.Add(r.pending.size - r.accounted)
+	r.accounted = r.pending.size
 }
 
 // write puts the buffered records into Pebble. In a copy that is being caught
@@ -227,17 +251,24 @@ func (r *Restore) write() error {
 	if r.expired(r.next) {
 		return r.tooSlow()
 	}
-	b := r.db.pebble.NewBatchWithSize(r.pending.size + 1024)
-	if err := r.pending.drain(b); err != nil {
-		return errors.Join(err, b.Close())
-	}
+	var pairs []pair
 	if r.reason == "" {
-		at := writePoint{position: Position{Changelog: r.next}, caughtUp: r.at.caughtUp}
-		if err := putPoint(b, at); err != nil {
-			return errors.Join(err, b.Close())
+		var err error
+		if pairs, err = (writePoint{position: Position{Changelog: r.next}, caughtUp: r.at.caughtUp}).pairs(); err != nil {
+			return err
 		}
 	}
-	return r.db.apply(b)
+	return r.writeWith(pairs...)
+}
+
+func (r *Restore) writeWith(pairs ...pair) error {
+	if err := r.db.settle(); err != nil {
+		return err
+	}
+	err := r.db.write(&r.pending.journal, r.pending.sort(), pairs...)
+	r.pending.reset()
+	r.account()
+	return err
 }
 
 // Finish makes the directory valid at pos, which is the end of the changelog
@@ -248,7 +279,7 @@ func (r *Restore) Finish(pos Position) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Abandon())
 	}
-	r.ended = true
+	r.end()
 	db.release = r.release
 	return db, nil
 }
@@ -304,24 +335,17 @@ func (r *Restore) tooSlow() error {
 	return errors.Join(err, r.db.Close(), r.env.wipe(r.dir))
 }
 
-// writeLast writes what is buffered with the final position and waits until it
-// is on disk.
+// writeLast writes what is buffered with the final position.
 func (r *Restore) writeLast(at writePoint) error {
-	b := r.db.pebble.NewBatchWithSize(r.pending.size + 1024)
-	err := r.pending.drain(b)
-	if err == nil {
-		err = putPoint(b, at)
-	}
-	if err == nil {
-		err = putIdentity(b, r.id)
-	}
+	pairs, err := at.pairs()
 	if err != nil {
-		return errors.Join(err, b.Close())
-	}
-	if err := r.db.apply(b); err != nil {
 		return err
 	}
-	return r.db.flush()
+	identity, err := r.id.pair()
+	if err != nil {
+		return err
+	}
+	return r.writeWith(append(pairs, identity)...)
 }
 
 // rename gives a full restore its place. Pebble keeps paths, so it is closed
@@ -336,7 +360,7 @@ func (r *Restore) rename() error {
 	if err := r.env.syncDir(filepath.Dir(r.dir)); err != nil {
 		return err
 	}
-	db, err := r.env.openDB(r.dir)
+	db, err := r.env.openDB(r.dir, steadily)
 	if err != nil {
 		return err
 	}
@@ -352,7 +376,7 @@ func (r *Restore) Abandon() error {
 	if r.ended {
 		return nil
 	}
-	r.ended = true
+	r.end()
 	defer r.release()
 	err := r.db.Close()
 	if r.reason != "" {

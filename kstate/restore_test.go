@@ -150,14 +150,14 @@ func TestP17CaughtUpHourly(t *testing.T) {
 func TestP17WithoutPosition(t *testing.T) {
 	env := newTestEnv(t, EnvOptions{})
 	log := localCopy(t, env)
-	db, err := env.openDB(testDir)
+	db, err := env.openDB(testDir, steadily)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := db.pebble.Delete(metaPosition, pebble.NoSync); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.flush(), db.Close()); err != nil {
+	if err := errors.Join(db.pebble.Flush(), db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	r := prepare(t, env, log.bounds())
@@ -179,7 +179,7 @@ func TestP17Abandon(t *testing.T) {
 	}
 	r := prepare(t, env, log.bounds())
 	feed(t, r, log)
-	if err := errors.Join(r.write(), r.db.flush()); err != nil {
+	if err := r.write(); err != nil {
 		t.Fatal(err)
 	}
 	if there, _ := env.exists(testDir); there {
@@ -207,7 +207,7 @@ func TestP17TailKeepsProgress(t *testing.T) {
 		t.Errorf("sources %v", got)
 	}
 	feed(t, r, log)
-	if err := errors.Join(r.write(), r.db.flush(), r.Abandon()); err != nil {
+	if err := errors.Join(r.write(), r.Abandon()); err != nil {
 		t.Fatal(err)
 	}
 	r = prepare(t, env, log.bounds())

@@ -165,7 +165,7 @@ func (s *Store[S]) sweepMarker(key, value []byte, emit func(key, value []byte) e
 // transaction come behind it there.
 func (s *Store[S]) commitSwept() {
 	for _, w := range s.swept {
-		s.journal.add(w.key, w.value)
+		addTo(s.journal, kindValue, w.key, w.value)
 	}
 	s.schemaKnown = s.schemaKnown || s.sweptSchema
 }

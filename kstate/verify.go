@@ -88,12 +88,9 @@ func (db *DB) verifyTable(ctx context.Context, adopted string, want BaseFile) er
 // verified records that nothing is left to check.
 func (db *DB) verified(base storedBase) {
 	base.Linked, base.Adopted = nil, ""
-	b := db.pebble.NewBatch()
-	err := putBase(b, base)
-	if err != nil {
-		err = errors.Join(err, b.Close())
-	} else if err = db.apply(b); err == nil {
-		err = db.flush()
+	p, err := base.pair()
+	if err == nil {
+		err = db.write(nil, nil, p)
 	}
 	if err != nil {
 		db.report(BackgroundError, err)
