@@ -107,6 +107,10 @@ func (t *Task) deadLetter(bad *BadRecord) error {
 	if err := t.checkSize(size); err != nil {
 		return err
 	}
+	if t.reached.holds(&t.meta) {
+		t.headers = append(t.headers, Header{HeaderGeneration, t.reached.generation})
+		h = t.headers[n:len(t.headers):len(t.headers)]
+	}
 	t.outputs = append(t.outputs, Output{
 		Topic: t.in.dead, Partition: -1, Time: t.outTime,
 		Key: t.arena.copy(r.Key), Value: t.arena.copy(r.Value), Headers: h,

@@ -413,16 +413,20 @@ func feed(t testing.TB, task *topology.Task, r *topology.Record, keys [][]byte, 
 
 func allocTask(t testing.TB) (*topology.Task, *topology.Record, [][]byte) {
 	task := newTask(t, allocJob(), 0, topology.TaskEnv{})
-	var keys [][]byte
-	for i := range 100 {
-		keys = append(keys, fmt.Append(nil, i))
-	}
-	r := &topology.Record{Topic: "in", Value: make([]byte, 16), Time: clock - 1}
+	r, keys := allocRecord()
 	for i := range 5 {
 		feed(t, task, r, keys, 2000)
 		commit(t, task, int64(i))
 	}
 	return task, r, keys
+}
+
+func allocRecord() (*topology.Record, [][]byte) {
+	var keys [][]byte
+	for i := range 100 {
+		keys = append(keys, fmt.Append(nil, i))
+	}
+	return &topology.Record{Topic: "in", Value: make([]byte, 16), Time: clock - 1}, keys
 }
 
 func TestProcessAllocatesNothing(t *testing.T) {

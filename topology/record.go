@@ -37,6 +37,12 @@ const (
 	// HeaderOrigin is on every record of a repartition topic; see [Origin].
 	HeaderOrigin = "procd"
 
+	// HeaderGeneration is on outputs that a task emits again, after a rewind:
+	// the generation that does, in decimal. With it come HeaderTopic,
+	// HeaderPartition and HeaderOffset, of the record that they are made from
+	// (P10). Outputs that are emitted for the first time have none of them.
+	HeaderGeneration = "procd-generation"
+
 	// A dead letter's headers: the coordinates of the record in the source
 	// topic, and why it was refused.
 	HeaderTopic     = "procd-topic"

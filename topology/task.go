@@ -26,6 +26,12 @@ type TaskEnv struct {
 	// MaxRecordBytes bounds outputs and states (D2). 0: 1,000,000, which fits
 	// Kafka's default max.message.bytes of 1,048,588.
 	MaxRecordBytes int
+	// Generation is the job's: what [HeaderGeneration] says.
+	Generation int
+	// Reached is how far earlier generations had brought this task in each source
+	// partition (P10). What it emits for records below was emitted before, and
+	// says so in its headers.
+	Reached []kstate.SourceOffset
 	// OnBad hears of records that are skipped or go to a dead letter topic.
 	// It may be nil.
 	OnBad func(*BadRecord)
@@ -84,6 +90,7 @@ type Task struct {
 	outputs  []Output
 	headers  []Header // of outputs; replaced, never moved, when it grows
 	position position
+	reached  reached
 	counters Counters
 }
 
@@ -145,6 +152,7 @@ func (p *Plan) NewTask(stage int, env TaskEnv) (*Task, error) {
 		t.inputs[i] = p.newInput(s, i, b)
 	}
 	t.position.init(t.inputs, env.Partition)
+	t.reached.init(env)
 	return t, nil
 }
 
@@ -365,6 +373,9 @@ func (t *Task) emit(topic int, repartition bool, key, value []byte) {
 		return
 	}
 	t.counters.Out++
+	if !repartition && t.reached.holds(&t.meta) {
+		h = t.againHeaders(h)
+	}
 	t.outputs = append(t.outputs, Output{Topic: topic, Partition: -1, Time: t.outTime, Key: key, Value: value, Headers: h})
 }
 
