@@ -140,9 +140,6 @@ func (e *ending) sendOffsets(ctx context.Context) error {
 		return err
 	}
 	req := e.offsets
-	if len(req.Topics) == 0 {
-		return nil // only a sweep, of tasks whose offsets stand
-	}
 	req.ProducerID, req.ProducerEpoch = id, epoch
 	req.MemberID, req.Generation = e.cl.GroupMetadata()
 	if e.w.p.cfg.OldTransactions {
@@ -176,8 +173,10 @@ func (e *ending) addOffsets(ctx context.Context, offsets *kmsg.TxnOffsetCommitRe
 	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
-// offsetsToCommit are the next offsets of every input that the transaction
-// moved, with the generation as metadata (P8).
+// offsetsToCommit are the next offsets of every input of every task in the
+// transaction, with the generation as metadata (P8). Those that stand are
+// committed too: a transaction that only sweeps must be refused like any other
+// where the task is somebody else's by now, whose values the sweep would undo.
 func (w *worker) offsetsToCommit() *kmsg.TxnOffsetCommitRequest {
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID = w.instance
@@ -186,7 +185,7 @@ func (w *worker) offsetsToCommit() *kmsg.TxnOffsetCommitRequest {
 	byTopic := map[string]int{}
 	for _, t := range w.tasks {
 		for i, in := range t.inputs {
-			if !t.touched || in.next == in.committed {
+			if !t.touched {
 				continue
 			}
 			topic := t.stage.inputs[i]
