@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	motion "github.com/procd/procd/examples/motion-alarm"
 	"github.com/procd/procd/internal/cli/demo"
 )
 
@@ -15,7 +16,7 @@ import (
 func (a *app) demo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "The motion alarm on an embedded broker: two processes, one of them killed, and nothing lost",
+		Short: "The motion alarm on an embedded broker: killed, changed while it runs, rewound, and nothing lost",
 		Args:  cobra.NoArgs,
 		Annotations: map[string]string{
 			unbounded: "yes",
@@ -30,7 +31,7 @@ func (a *app) demo() *cobra.Command {
 				story = a.Err
 			}
 			result, err := demo.Run(cmd.Context(), demo.Config{
-				Executable: executable, BrokerCommand: brokerCommand, Job: firstJob, Out: story,
+				Executable: executable, BrokerCommand: brokerCommand, V1: motion.V1, V2: motion.V2, Out: story,
 			})
 			if err != nil {
 				return err

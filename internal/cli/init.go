@@ -14,7 +14,7 @@ import (
 	"github.com/procd/procd/config"
 )
 
-// firstJob is the job file that `procd init` writes, and the one of the demo.
+// firstJob is the job file that `procd init` writes.
 //
 //go:embed job.yaml
 var firstJob string

@@ -11,15 +11,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/procd/procd/internal/cluster"
-	"github.com/procd/procd/internal/control"
-	"github.com/procd/procd/internal/engine"
 )
 
-// What the job file of the demo names.
+// What the job files of the demo name, and their names.
 const (
 	jobName     = "motion-alarm"
+	v1File      = "motion-alarm-v1.yaml"
+	v2File      = "motion-alarm-v2.yaml"
 	sourceTopic = "alarm-events"
 	outputTopic = "alarms"
 	partitions  = 4
@@ -29,15 +27,16 @@ const (
 type Config struct {
 	Executable    string    // procd
 	BrokerCommand string    // its command that runs an embedded broker
-	Job           string    // the job file's content
+	V1, V2        string    // the job files' content
 	Out           io.Writer // where the story goes
 }
 
 // Result is how it ended.
 type Result struct {
 	Verdict
-	Events  int     `json:"events"`
-	Seconds float64 `json:"seconds"`
+	Events   int     `json:"events"`
+	Downtime float64 `json:"downtime_seconds"` // from version 1 to version 2
+	Seconds  float64 `json:"seconds"`
 }
 
 // Run tells the story. The error says why it could not be told; whether
@@ -62,10 +61,12 @@ type story struct {
 	dir    string
 	keep   bool // the directory
 	broker *broker
-	plane  *control.Plane
 	feed   *feed
 	reader *reader
 	alive  []*child
+	older  string // id of the savepoint to go back to
+	plot   plot
+	result Result
 }
 
 func prepare(ctx context.Context, c Config) (s *story, err error) {
@@ -78,35 +79,25 @@ func prepare(ctx context.Context, c Config) (s *story, err error) {
 	if s.dir, err = os.MkdirTemp("", "procd-demo-"); err != nil {
 		return s, fmt.Errorf("make a directory: %w", err)
 	}
-	if err := os.WriteFile(s.jobFile(), []byte(c.Job), 0o644); err != nil {
-		return s, fmt.Errorf("write the job file: %w", err)
+	for file, text := range map[string]string{v1File: c.V1, v2File: c.V2} {
+		if err := os.WriteFile(filepath.Join(s.dir, file), []byte(text), 0o644); err != nil {
+			return s, fmt.Errorf("write the job file: %w", err)
+		}
 	}
 	if s.broker, err = startBroker(c.Executable, s.dir, c.BrokerCommand); err != nil {
 		return s, err
 	}
-	if err := createTopics(ctx, s.broker.addr); err != nil {
-		return s, err
-	}
-	s.plane, err = control.Open(ctx, control.Settings{
-		Cluster: cluster.Config{Brokers: []string{s.broker.addr}}, Job: jobName,
-		SessionTimeout: engine.SessionTimeout, By: "procd demo",
-	})
-	if err != nil {
-		return s, err
-	}
 	if s.feed, err = newFeed(s.broker.addr); err != nil {
+		return s, err
+	}
+	if err := createTopics(ctx, s.feed.client); err != nil {
 		return s, err
 	}
 	s.reader, err = newReader(s.broker.addr)
 	return s, err
 }
 
-func createTopics(ctx context.Context, broker string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker))
-	if err != nil {
-		return fmt.Errorf("connect to the broker: %w", err)
-	}
-	defer client.Close()
+func createTopics(ctx context.Context, client *kgo.Client) error {
 	created, err := kadm.NewClient(client).CreateTopics(ctx, partitions, 1, nil, sourceTopic, outputTopic)
 	if err := errors.Join(err, created.Error()); err != nil {
 		return fmt.Errorf("create the topics: %w", err)
@@ -114,7 +105,26 @@ func createTopics(ctx context.Context, broker string) error {
 	return nil
 }
 
-func (s *story) jobFile() string { return filepath.Join(s.dir, jobName+".yaml") }
+// env is the environment of everything that runs on the story's broker.
+func (s *story) env() []string { return append(os.Environ(), "PROCD_BROKERS="+s.broker.addr) }
+
+// start starts a process of the job.
+func (s *story) start(ctx context.Context, name string, args ...string) error {
+	admin, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	c, err := spawn(s.Executable, s.dir, name, append([]string{"start", "--admin", admin}, args...)...)
+	if err != nil {
+		return err
+	}
+	c.admin, c.cmd.Env = admin, s.env()
+	if err := c.start(); err != nil {
+		return err
+	}
+	s.alive = append(s.alive, c)
+	return ctx.Err()
+}
 
 // keepLogs leaves the directory for whoever wants to know what happened.
 func (s *story) keepLogs() string {
@@ -131,9 +141,6 @@ func (s *story) close() {
 	}
 	if s.feed != nil {
 		s.feed.client.Close()
-	}
-	if s.plane != nil {
-		s.plane.Close()
 	}
 	if s.broker != nil {
 		s.broker.close()

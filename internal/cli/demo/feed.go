@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,8 +25,7 @@ type feed struct {
 	house  *house
 
 	mu     sync.Mutex
-	events int
-	alarms int
+	past   []written
 	failed error
 }
 
@@ -62,32 +63,39 @@ func (f *feed) run(ctx context.Context) error {
 func (f *feed) write() {
 	e := f.house.next()
 	value, err := json.Marshal(e)
-	f.note(err)
-	r := &kgo.Record{Key: []byte(strconv.Itoa(e.Room)), Value: value}
-	f.client.Produce(context.Background(), r, func(_ *kgo.Record, err error) {
-		if err != nil {
-			f.note(err)
-		}
-	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.events++
-	f.alarms = f.house.alarms
+	f.note(err)
+	n := len(f.past)
+	f.past = append(f.past, written{e, -1, -1})
+	r := &kgo.Record{Key: []byte(strconv.Itoa(e.Room)), Value: value}
+	f.client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.note(err)
+		f.past[n].partition, f.past[n].offset = r.Partition, r.Offset
+	})
 }
 
+// note keeps the first error. The lock is held.
 func (f *feed) note(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.failed == nil && err != nil {
 		f.failed = fmt.Errorf("write an event: %w", err)
 	}
 }
 
-// count is how many events were written, and the alarms they have to raise.
-func (f *feed) count() (events, alarms int) {
+// written are the events so far.
+func (f *feed) written() []written {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.events, f.alarms
+	return slices.Clone(f.past)
+}
+
+// ring is an alarm that was read.
+type ring struct {
+	event
+	partition int32
+	at        time.Time // when it was read
 }
 
 // reader reads the alarms as everybody else would: only what is committed.
@@ -95,10 +103,9 @@ type reader struct {
 	client *kgo.Client
 
 	mu    sync.Mutex
-	found map[int][]int64 // room -> times
-	count int
+	rings []ring
+	next  positions // of the output
 	err   error
-	last  time.Time // when the last one was read
 }
 
 func newReader(broker string) (*reader, error) {
@@ -107,11 +114,12 @@ func newReader(broker string) (*reader, error) {
 		kgo.ConsumeTopics(outputTopic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // they take offsets: without them it would never be at the end
 	)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
-	return &reader{client: client, found: map[int][]int64{}}, nil
+	return &reader{client: client, next: positions{}}, nil
 }
 
 // run reads until ctx ends.
@@ -122,20 +130,65 @@ func (r *reader) run(ctx context.Context) {
 }
 
 func (r *reader) take(record *kgo.Record) {
-	e, err := alarm(record.Value)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.next[record.Partition] = record.Offset + 1
+	if record.Attrs.IsControl() {
+		return
+	}
+	e, err := alarm(record.Value)
 	if err != nil {
 		r.err = err
 		return
 	}
-	r.found[e.Room] = append(r.found[e.Room], e.Time)
-	r.count++
-	r.last = time.Now()
+	r.rings = append(r.rings, ring{e, record.Partition, time.Now()})
 }
 
-func (r *reader) read() (count int, last time.Time) {
+// position is how far it has read.
+func (r *reader) position() (positions, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.count, r.last
+	return maps.Clone(r.next), r.err
+}
+
+// since are the alarms from number n on.
+func (r *reader) since(n int) []ring {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.rings[n:])
+}
+
+func (r *reader) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.rings)
+}
+
+// silence is the longest time that a partition had no alarm, from the last one
+// before number mark on, and in how many of them one came after it.
+func silence(rings []ring, mark int) (longest time.Duration, partitions int) {
+	last, after := map[int32]time.Time{}, map[int32]bool{}
+	for i, r := range rings {
+		if before, ok := last[r.partition]; ok && i >= mark {
+			longest = max(longest, r.at.Sub(before))
+			after[r.partition] = true
+		}
+		last[r.partition] = r.at
+	}
+	return longest, len(after)
+}
+
+// again says whether, of every partition, the last alarm before number mark has
+// rung again.
+func again(rings []ring, mark int) bool {
+	last := map[int32]event{}
+	for _, r := range rings[:mark] {
+		last[r.partition] = r.event
+	}
+	for _, r := range rings[mark:] {
+		if last[r.partition] == r.event {
+			delete(last, r.partition)
+		}
+	}
+	return len(last) == 0
 }

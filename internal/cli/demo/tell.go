@@ -2,19 +2,16 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 )
 
 const (
 	actTime = 1500 * time.Millisecond // how long each act is looked at
-	actWait = 15 * time.Second        // how long something may take to happen
-	askAll  = 50 * time.Millisecond
-	// quiet is how long no alarm came, when all is committed, before none is
-	// on its way to the reader any more.
-	quiet = 300 * time.Millisecond
+	actWait = 30 * time.Second        // how long something may take to happen
+	askAll  = 20 * time.Millisecond
 )
 
 // tell plays the story to its end.
@@ -28,144 +25,196 @@ func (s *story) tell(ctx context.Context) (Result, error) {
 	go s.reader.run(reading)
 
 	s.say("a broker runs on %s, in memory; %d rooms write events to %s, %d partitions", s.broker.addr, rooms, sourceTopic, partitions)
-	for _, act := range []func(context.Context) error{s.alone, s.together, s.killed} {
+	for _, act := range []func(context.Context) error{s.eager, s.killed, s.saved, s.pitStop, s.back} {
 		if err := act(ctx); err != nil {
-			return Result{}, err
+			return s.result, err
 		}
 	}
 	end()
 	if err := <-fed; err != nil {
-		return Result{}, err
+		return s.result, err
 	}
-	if err := s.until(ctx, "everything is committed", s.committed); err != nil {
-		return Result{}, err
+	if err := s.until(ctx, "all events are processed", s.processed(ends(s.feed.written()))); err != nil {
+		return s.result, err
+	}
+	if err := s.stop(ctx); err != nil {
+		return s.result, err
 	}
 	return s.verdict(ctx)
 }
 
-// alone: one process has all the work.
-func (s *story) alone(ctx context.Context) error {
-	if _, err := s.procd("a"); err != nil {
+// eager: version 1 runs.
+func (s *story) eager(ctx context.Context) error {
+	if err := s.start(ctx, "a", v1File); err != nil {
 		return err
 	}
-	if err := s.until(ctx, "process a runs", s.shared(1)); err != nil {
+	if err := s.until(ctx, "process a runs", s.running); err != nil {
 		return err
 	}
-	s.say("process a started: %s", s.shares(ctx))
-	return s.watch(ctx)
-}
-
-// together: a second process takes its part.
-func (s *story) together(ctx context.Context) error {
-	if _, err := s.procd("b"); err != nil {
+	if err := s.watch(ctx, 0); err != nil {
 		return err
 	}
-	s.say("a second process starts and takes its part of the work")
-	if err := s.until(ctx, "process b has its part", s.shared(2)); err != nil {
-		return err
-	}
-	s.say("process b joined: %s", s.shares(ctx))
-	return s.watch(ctx)
-}
-
-// killed: a process dies without a word and comes back.
-func (s *story) killed(ctx context.Context) error {
-	b := s.alive[1]
-	b.kill()
-	s.alive = s.alive[:1]
-	s.say("kill -9 %d: process b is gone, without a word", b.cmd.Process.Pid)
-	if err := pause(ctx, actTime/3); err != nil {
-		return err
-	}
-	died, _ := s.reader.read()
-	if _, err := s.procd("b"); err != nil {
-		return err
-	}
-	began := time.Now()
-	if err := s.until(ctx, "process b is back", s.shared(2)); err != nil {
-		return err
-	}
-	now, _ := s.reader.read()
-	s.say("process b is back after %s, with its state and its part of the work; a did not wait: %d alarms meanwhile",
-		time.Since(began).Round(10*time.Millisecond), now-died)
-	return s.watch(ctx)
-}
-
-// procd starts a process of the job. One with the same name has the same disk.
-func (s *story) procd(name string) (*child, error) {
-	admin, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	c, err := spawn(s.Executable, s.dir, name, "start", s.jobFile(),
-		"--brokers", s.broker.addr, "--data", filepath.Join(s.dir, name), "--admin", admin)
-	if err != nil {
-		return nil, err
-	}
-	c.admin = admin
-	if err := c.start(); err != nil {
-		return nil, err
-	}
-	s.alive = append(s.alive, c)
-	return c, nil
-}
-
-// watch lets an act play for a while.
-func (s *story) watch(ctx context.Context) error {
-	if err := pause(ctx, actTime); err != nil {
-		return err
-	}
-	events, alarms := s.feed.count()
-	found, _ := s.reader.read()
-	s.say("%d events in, %d alarms out of %d that are due so far", events, found, alarms)
+	s.say("version 1 rings too eagerly: whoever switches an alarm on has to leave the room first")
 	return nil
 }
 
-// shared says whether so many processes run all tasks between them.
-func (s *story) shared(processes int) func(context.Context) (bool, error) {
-	return func(ctx context.Context) (bool, error) {
-		running, all, err := s.running(ctx)
-		return len(running) == processes && all == partitions, err
+// killed: a second process takes its part, dies without a word and comes back.
+func (s *story) killed(ctx context.Context) error {
+	if err := s.start(ctx, "b", v1File); err != nil {
+		return err
 	}
+	if err := s.until(ctx, "process b has its part", s.running); err != nil {
+		return err
+	}
+	s.say("a second process of the same job has taken its part of the work")
+	b := s.alive[1]
+	b.kill()
+	s.alive = s.alive[:1]
+	s.say("kill -9 %d: it is gone, without a word; it is started again", b.cmd.Process.Pid)
+	began, before := time.Now(), s.reader.count()
+	if err := s.start(ctx, "b", v1File); err != nil {
+		return err
+	}
+	if err := s.until(ctx, "process b is back", s.running); err != nil {
+		return err
+	}
+	s.say("after %s it is back, with its state; the other one did not wait: %d alarms meanwhile", seconds(time.Since(began)), s.reader.count()-before)
+	return nil
 }
 
-// running counts the tasks that run, by process.
-func (s *story) running(ctx context.Context) (tasks map[*child]int, all int, err error) {
-	tasks = map[*child]int{}
+// saved: a savepoint to come back to, and a look at what it is good for.
+func (s *story) saved(ctx context.Context) (err error) {
+	if s.older, s.plot.older, err = s.savepoint(ctx, "savepoint", "a way back; the job goes on"); err != nil {
+		return err
+	}
+	s.say("version 2 gives five seconds to leave; one line differs:%s", changed(s.V1, s.V2))
+	if _, err := s.command(ctx, "would version 2 start from it?", "savepoint-check", "latest", v2File); err != nil {
+		return err
+	}
+	return pause(ctx, actTime/2)
+}
+
+// pitStop: the job stops at a savepoint, and version 2 goes on from there.
+func (s *story) pitStop(ctx context.Context) (err error) {
+	if _, s.plot.stopped, err = s.savepoint(ctx, "savepoint-and-stop", "atomically"); err != nil {
+		return err
+	}
+	if err := s.left(); err != nil {
+		return err
+	}
+	mark, err := s.mark(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.startBoth(ctx, "latest"); err != nil {
+		return err
+	}
+	if err := s.until(ctx, "all partitions ring again", func(context.Context) (bool, error) {
+		downtime, rung := silence(s.reader.since(0), mark)
+		s.result.Downtime = downtime.Seconds()
+		return rung == partitions, nil
+	}); err != nil {
+		return err
+	}
+	s.say("version 2 goes on: no partition was without alarms for longer than %.2f s (the bar is two seconds)", s.result.Downtime)
+	if err := s.watch(ctx, mark); err != nil {
+		return err
+	}
+	if _, err = s.command(ctx, "", "savepoints"); err != nil {
+		return err
+	}
+	return s.until(ctx, "both processes run", s.running)
+}
+
+// back: version 2 as if it had run since the older savepoint.
+func (s *story) back(ctx context.Context) (err error) {
+	if err := s.stop(ctx); err != nil {
+		return err
+	}
+	if s.plot.back, err = s.committed(ctx); err != nil {
+		return err
+	}
+	mark, err := s.mark(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.startBoth(ctx, s.older); err != nil {
+		return err
+	}
+	if err := s.until(ctx, "the past rings again", func(context.Context) (bool, error) {
+		return again(s.reader.since(0), mark), nil
+	}); err != nil {
+		return err
+	}
+	s.say("back at the older savepoint: after %s the %d events since then have been processed again, by the new rules",
+		seconds(time.Since(began)), between(s.plot.older, s.plot.back))
+	if err := s.watch(ctx, mark); err != nil {
+		return err
+	}
+	return s.until(ctx, "both processes run", s.running)
+}
+
+// startBoth starts version 2 in two processes, from a savepoint: the first
+// begins, the second joins.
+func (s *story) startBoth(ctx context.Context, savepoint string) error {
+	s.show("procd start --savepoint "+savepoint+" "+v2File, "in two terminals")
+	for _, name := range []string{"a", "b"} {
+		if err := s.start(ctx, name, "--savepoint", savepoint, v2File); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// examples is how many early alarms are shown of each act.
+const examples = 3
+
+// watch lets an act play for a while and says what rang since a mark.
+func (s *story) watch(ctx context.Context, mark int) error {
+	if err := pause(ctx, actTime); err != nil {
+		return err
+	}
+	rings, soon := s.reader.since(mark), early(s.feed.written())
+	n, shown := 0, ""
+	for _, r := range rings {
+		if after, ok := soon[r.Room][r.Time]; ok {
+			if n++; n <= examples {
+				shown += fmt.Sprintf("\n        room %d rings %.1f s after it was switched on", r.Room, float64(after)/1000)
+			}
+		}
+	}
+	s.say("%d alarms, %d of them in the first five seconds after switching on%s", len(rings), n, shown)
+	return nil
+}
+
+// mark is the number of alarms so far, with all that are committed.
+func (s *story) mark(ctx context.Context) (int, error) {
+	err := s.until(ctx, "all alarms are read", s.allRead)
+	return s.reader.count(), err
+}
+
+// stop ends the job.
+func (s *story) stop(ctx context.Context) error {
+	if _, err := s.command(ctx, "", "stop", jobName); err != nil {
+		return err
+	}
+	return s.left()
+}
+
+// left waits for the processes, which have been told to leave.
+func (s *story) left() error {
 	for _, c := range s.alive {
-		n, err := runningTasks(ctx, c.admin)
+		code, err := c.code(actWait)
 		if err != nil {
-			return nil, 0, fmt.Errorf("ask process %s: %w", c.name, err)
+			return err
 		}
-		if n > 0 {
-			tasks[c] = n
+		if code != 0 {
+			return fmt.Errorf("process %s ended with exit code %d", c.name, code)
 		}
-		all += n
 	}
-	return tasks, all, nil
-}
-
-// shares is "a runs 2 tasks, b runs 2 tasks".
-func (s *story) shares(ctx context.Context) string {
-	running, _, err := s.running(ctx)
-	if err != nil {
-		return err.Error()
-	}
-	var parts []string
-	for _, c := range s.alive {
-		parts = append(parts, fmt.Sprintf("%s (pid %d) runs %d of %d tasks", c.name, c.cmd.Process.Pid, running[c], partitions))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// committed says whether nothing is left to do, and the reader has seen it.
-func (s *story) committed(ctx context.Context) (bool, error) {
-	status, err := s.plane.Status(ctx)
-	if err != nil {
-		return false, err
-	}
-	_, last := s.reader.read()
-	return status.Lag == 0 && time.Since(last) > quiet, nil
+	s.alive = nil
+	return nil
 }
 
 // until waits for something to be so. A process that ends meanwhile ends the
@@ -187,52 +236,49 @@ func (s *story) until(ctx context.Context, what string, so func(context.Context)
 			default:
 			}
 		}
-		if pause(ctx, askAll) != nil {
-			return fmt.Errorf("waiting until %s: %w (%v)", what, ctx.Err(), last)
+		if err := pause(ctx, askAll); err != nil {
+			return fmt.Errorf("waiting until %s: %w", what, errors.Join(err, last))
 		}
 	}
 }
 
-// verdict stops the job and compares.
+// verdict compares. Nothing runs any more.
 func (s *story) verdict(ctx context.Context) (Result, error) {
-	s.reader.mu.Lock()
-	found, err := s.reader.found, s.reader.err
-	s.reader.mu.Unlock()
-	if err != nil {
-		return Result{}, err
+	if _, err := s.mark(ctx); err != nil {
+		return s.result, err
 	}
-	events, _ := s.feed.count()
-	result := Result{Verdict: s.feed.house.judge(found), Events: events}
-	if err := s.stop(ctx); err != nil {
-		return result, err
+	found := map[int][]int64{}
+	for _, r := range s.reader.since(0) {
+		found[r.Room] = append(found[r.Room], r.Time)
 	}
-	s.say("the model says %d alarms, the topic %s holds %d: %d lost, %d doubled, %d wrong",
-		result.Expected, outputTopic, result.Found, result.Lost, result.Doubled, result.Wrong)
-	result.Seconds = time.Since(s.began).Seconds()
-	if result.Right() {
-		fmt.Fprintf(s.Out, "\nThe job is %d lines of YAML: `procd init my-job` writes one to change.\n", strings.Count(strings.TrimSpace(s.Job), "\n")+1)
+	past := s.feed.written()
+	s.result.Verdict, s.result.Events = judge(expected(past, s.plot), found), len(past)
+	s.result.Seconds = time.Since(s.began).Seconds()
+	how := "nothing lost, nothing doubled"
+	if !s.result.Right() {
+		how = fmt.Sprintf("%d lost, %d doubled, %d wrong", s.result.Lost, s.result.Doubled, s.result.Wrong)
 	}
-	return result, nil
+	s.say("checked: %d events, %d alarms, and an independent model says %d: %s", s.result.Events, s.result.Found, s.result.Expected, how)
+	return s.result, nil
 }
 
-// stop ends the job as `procd stop` does.
-func (s *story) stop(ctx context.Context) error {
-	if _, err := s.plane.Stop(ctx); err != nil {
-		return err
+// changed are the lines of the job that version 2 has instead of others.
+func changed(v1, v2 string) string {
+	body := func(file string) []string {
+		_, job, _ := strings.Cut(file, "job: ")
+		job, _, _ = strings.Cut(job, "tests:")
+		return strings.Split(job, "\n")
 	}
-	for _, c := range s.alive {
-		code, err := c.code(actWait)
-		if err != nil {
-			return err
-		}
-		if code != 0 {
-			return fmt.Errorf("process %s ended with exit code %d", c.name, code)
+	text, old, now := "", body(v1), body(v2)
+	for i := range min(len(old), len(now)) {
+		if old[i] != now[i] {
+			text += fmt.Sprintf("\n        - %s\n        + %s", old[i], now[i])
 		}
 	}
-	s.alive = nil
-	s.say("stopped: both processes committed and left")
-	return nil
+	return text
 }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
 // pause waits, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
