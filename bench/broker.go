@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/procd/procd/internal/kafkatest"
@@ -61,8 +63,10 @@ func (b *broker) remove(r *run) {
 		_, err = b.Admin.DeleteTopics(ctx, topics...)
 	}
 	if err == nil {
-		// A member that was killed is a member for its session timeout.
-		_, err = b.Admin.DeleteGroups(ctx, r.group())
+		_, err = b.Admin.DeleteGroup(ctx, r.group())
+		if errors.Is(err, kerr.NonEmptyGroup) { // of a member that was killed, for its session timeout
+			err = nil
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: cleaning up:", err)

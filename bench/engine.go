@@ -30,9 +30,7 @@ type engine struct {
 	group func(job string) string
 	// topics are internal topics that must be there before it starts.
 	topics func(r *run) []string
-	// restores says that the engine finds its own state again after a crash.
-	restores bool
-	stop     os.Signal // ends it in order
+	stop   os.Signal // ends it in order
 }
 
 // errUnavailable is why an engine is left out.
@@ -73,7 +71,7 @@ func (r *run) state() string { return filepath.Join(r.dir, "state") }
 func (r *run) stop() error {
 	const patience = 30 * time.Second
 	code, err := r.proc.Stop(r.e.stop, patience)
-	if err == nil && code != 0 && r.e.restores {
+	if err == nil && code != 0 && r.e.stop != syscall.SIGKILL {
 		err = fmt.Errorf("%s ended with exit code %d:\n%s", r.e.name, code, r.proc.Stderr.Tail(20))
 	}
 	return err
@@ -96,11 +94,10 @@ func self() string {
 }
 
 var procdEngine = &engine{
-	name:     "procd",
-	command:  func(r *run) []string { return procdCommand(r, "start", "--admin", "off") },
-	group:    func(job string) string { return "procd." + job },
-	restores: true,
-	stop:     syscall.SIGINT,
+	name:    "procd",
+	command: func(r *run) []string { return procdCommand(r, "start", "--admin", "off") },
+	group:   func(job string) string { return "procd." + job },
+	stop:    syscall.SIGINT,
 }
 
 // procdCommand is a command of a procd binary that has the run's job, or of the

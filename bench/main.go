@@ -60,7 +60,9 @@ func (s *session) runsOf(e *engine) int {
 	return s.peerRuns
 }
 
-func allEngines() []*engine { return []*engine{procdEngine, bareEngine} }
+func allEngines() []*engine {
+	return []*engine{procdEngine, bareEngine, streamsEngine, flinkRocksDB, flinkHeap}
+}
 
 func allWorkloads() []*workload { return drains }
 

@@ -34,15 +34,19 @@ func requireTools(tools ...string) error {
 
 var toolNames = map[string]string{"java": "Java 17 or newer (java)", "mvn": "Maven (mvn)"}
 
-// jars returns a folder with the broker's class path, fetched from Maven
-// Central on the first call on this machine and kept in the user's cache.
-func jars(ctx context.Context) (string, error) {
+// jars returns a folder with the broker's class path.
+func jars(ctx context.Context) (string, error) { return Jars(ctx, "kafka", pom) }
+
+// Jars returns a folder with the dependencies of a Maven project, fetched from
+// Maven Central on the first call on this machine and kept in the user's cache.
+// Without Java or Maven the error is [ErrUnavailable].
+func Jars(ctx context.Context, name string, pom []byte) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("procd/kafkatest: no folder to keep the broker's jars in: %w", err)
+		return "", fmt.Errorf("procd/kafkatest: no folder to keep the jars of %s in: %w", name, err)
 	}
 	sum := sha256.Sum256(pom)
-	root := filepath.Join(cache, "procd", "kafka-"+hex.EncodeToString(sum[:6]))
+	root := filepath.Join(cache, "procd", name+"-"+hex.EncodeToString(sum[:6]))
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return "", err
 	}
@@ -60,12 +64,12 @@ func jars(ctx context.Context) (string, error) {
 	if err := requireTools("java", "mvn"); err != nil {
 		return "", err
 	}
-	return lib, fetchJars(ctx, root, lib)
+	return lib, fetchJars(ctx, root, lib, pom)
 }
 
 // fetchJars downloads into a folder beside lib and renames it, so that a
 // broken download is never taken for a class path.
-func fetchJars(ctx context.Context, root, lib string) error {
+func fetchJars(ctx context.Context, root, lib string, pom []byte) error {
 	file := filepath.Join(root, "pom.xml")
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
 		return err
@@ -77,7 +81,7 @@ func fetchJars(ctx context.Context, root, lib string) error {
 	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", file,
 		"dependency:copy-dependencies", "-DoutputDirectory="+part)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("procd/kafkatest: fetching the broker with mvn: %w\n%s", err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("procd/kafkatest: fetching jars with mvn: %w\n%s", err, strings.TrimSpace(string(out)))
 	}
 	return os.Rename(part, lib)
 }
