@@ -57,6 +57,9 @@ func (a *app) withStart(ctx context.Context, job *loaded, options startOptions, 
 }
 
 func (a *app) check(ctx context.Context, p *control.Plane, job *loaded, o control.StartOptions) error {
+	if gone := o.Savepoint.Gone; gone != nil {
+		return fmt.Errorf("%w: %s was removed", savepoint.ErrNotFound, gone.ID)
+	}
 	if o.Savepoint.Opened == nil {
 		return &failure{code: NotFound, err: fmt.Errorf("%s has no savepoint yet", job.plan.Job), hint: "take one with procd savepoint " + job.plan.Job}
 	}

@@ -55,6 +55,17 @@ func (l *Lease) Base() (*Base, error) {
 	return &Base{Savepoint: opened, Dir: dir, lease: l}, nil
 }
 
+// seesBase checks, before the process takes part, that it can read the savepoint
+// that the generation's state is not detached from yet: one that another host
+// has for itself would be missed only by the task that needs it (P13, P16).
+func (l *Lease) seesBase() error {
+	if l.plane.tail.View().Detached(l.Generation.Generation) {
+		return nil
+	}
+	_, err := l.Base()
+	return err
+}
+
 // Part finds one partition of a store; false for a store that is new in this
 // generation and starts empty.
 func (b *Base) Part(uid string, partition int32) (BasePart, bool) {
@@ -133,10 +144,23 @@ func (l *Lease) adoptable(current int) []int {
 // disk never holds more than two generations.
 func (l *Lease) Prune() error { return l.seat.Prune(l.Generation.Generation) }
 
-// DeleteOlder deletes the internal topics of all generations before this one:
-// see [Plane.DeleteOlder].
-func (l *Lease) DeleteOlder(ctx context.Context) error {
-	return l.plane.DeleteOlder(ctx, l.Generation.Generation)
+// Detached says in the control topic that no partition of the generation needs
+// the savepoint any more that it began with, so that it can be removed, and
+// deletes what only older generations needed: see [Plane.DeleteOlder]. To be
+// called once the position record of every task has the detached mark (P16);
+// again, or in several processes, it does no harm.
+func (l *Lease) Detached(ctx context.Context) error {
+	p := l.plane
+	if !p.tail.View().Detached(l.Generation.Generation) {
+		value, err := encode(Detached{Generation: l.Generation.Generation, At: p.settings.Now().UTC()})
+		if err == nil {
+			err = p.write(ctx, detachedKey(l.Generation.Generation), value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.DeleteOlder(ctx, l.Generation.Generation)
 }
 
 // DeleteOlder deletes the internal topics of every generation before the given

@@ -45,8 +45,13 @@ type StartOptions struct {
 
 // Chosen is the savepoint that a start names.
 type Chosen struct {
-	// Opened is nil for `latest` where the job has no savepoint.
+	// Opened is nil for `latest` where the job has no savepoint, and where Gone
+	// is not.
 	Opened *savepoint.Savepoint
+	// Gone is a savepoint that was removed after a generation had begun with it:
+	// a container is started with the same arguments for ever, and such a start
+	// joins that generation (P7).
+	Gone *SavepointRef
 	// Path is its directory, absolute.
 	Path string
 	// Word is what the user wrote: an id, a path or `latest`.

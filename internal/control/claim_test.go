@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -44,6 +45,11 @@ func TestAnswerCleansUp(t *testing.T) {
 	if state == nil || !strings.Contains(string(state.Value), one) {
 		t.Error("the state does not name the savepoint")
 	}
+	var refused *Refused
+	if err := p.Forget(b.context(), one); !errors.As(err, &refused) {
+		t.Errorf("forgot the savepoint that the job is stopped at: %v", err)
+	}
+	b.mustBegin(alarmJob("h1"), StartOptions{Resume: true})
 	if err := p.Forget(b.context(), one); err != nil {
 		t.Fatal(err)
 	}

@@ -176,6 +176,9 @@ func (s *scenario) start(t *testing.T, d *datadriven.TestData) string {
 		case "savepoint":
 			from := s.candidates[arg.Vals[0]] // none: no such savepoint
 			from.Latest = d.HasArg("latest")
+			if d.HasArg("gone") {
+				from.Manifest = nil
+			}
 			f.From = &from
 		}
 	}

@@ -17,7 +17,7 @@
 //  5. On INCONSISTENT_GROUP_PROTOCOL: Begin again, never a retry of the join.
 //  6. [Lease.Base] where a partition is not detached from the savepoint that
 //     its generation began with (P16). Once all of them are: [Lease.Prune] and
-//     [Lease.DeleteOlder].
+//     [Lease.Detached].
 //  7. [Plane.Presence] while running; [Plane.Close] last.
 //
 // Who decides (P1): everything that matters is written in one transaction of

@@ -12,7 +12,7 @@ import (
 type Candidate struct {
 	Latest bool // it was named by that word, which never rewinds (P7)
 	// Ref and Manifest are those of the savepoint; Manifest is nil for `latest`
-	// of a job that has none.
+	// of a job that has none, and of a savepoint that was removed.
 	Ref      SavepointRef
 	Manifest *savepoint.Manifest
 }
@@ -23,6 +23,9 @@ func (c *Chosen) candidate() *Candidate {
 		return nil
 	}
 	found := &Candidate{Latest: c.Word == Latest}
+	if c.Gone != nil {
+		found.Ref = *c.Gone
+	}
 	if c.Opened == nil {
 		return found
 	}
@@ -54,7 +57,7 @@ func (c *Candidate) stillThere() error {
 // from once never rewinds the job again by itself.
 func begins(v *View, f Facts) (begin Verdict, reason string) {
 	from := f.From
-	if from.Manifest == nil {
+	if from.Ref.ID == "" {
 		return begin, "the job has no savepoint yet"
 	}
 	c, started := v.Current()
@@ -62,10 +65,13 @@ func begins(v *View, f Facts) (begin Verdict, reason string) {
 	if c.State.State != Reset && cameFrom(c.Generation, from.Ref) && !(stopped && f.Again) {
 		return begin, fmt.Sprintf("generation %d began with savepoint %s", c.Generation.Generation, from.Ref.ID)
 	}
+	if from.Latest && started && !(stopped && c.State.Savepoint == from.Ref.ID) {
+		return begin, fmt.Sprintf("the latest savepoint is %s, and latest never rewinds; to go back name its id", from.Ref.ID)
+	}
+	if from.Manifest == nil {
+		return refuseGone(c, from.Ref), ""
+	}
 	if from.Latest {
-		if started && !(stopped && c.State.Savepoint == from.Ref.ID) {
-			return begin, fmt.Sprintf("the latest savepoint is %s, and latest never rewinds; to go back name its id", from.Ref.ID)
-		}
 		return beginFrom(c, f), ""
 	}
 	if g, ok := v.basedOn(from.Ref); ok && !f.Again {
@@ -107,6 +113,31 @@ func seatsOf(job string, live []string) []string {
 }
 
 func cameFrom(g Generation, ref SavepointRef) bool { return g.Savepoint != nil && g.Savepoint.Is(ref) }
+
+// refuseGone is the answer to a start that would begin with a savepoint that is
+// not there any more.
+func refuseGone(c Current, ref SavepointRef) Verdict {
+	if c.State.State == Stopped && c.State.Savepoint == ref.ID {
+		return refuse(fmt.Sprintf("the job was stopped with savepoint %s, which is not there any more", ref.ID),
+			"continue with procd start --resume, or put it back")
+	}
+	hint := "start without --savepoint, or from one that procd savepoints lists"
+	if c.State.State == Stopped {
+		hint = "continue with procd start --resume, or start from one that procd savepoints lists"
+	}
+	return refuse(fmt.Sprintf("savepoint %s was removed; the job is at %s, %s", ref.ID, origins(c.Generation), c.State.State), hint)
+}
+
+// Remembered is the savepoint of that id, or at that absolute path, that a
+// generation began with, the newest one's: it may have been removed since.
+func (v *View) Remembered(name string) (ref SavepointRef, ok bool) {
+	for _, g := range v.Generations() {
+		if s := g.Savepoint; s != nil && (s.ID == name || s.Path == name) {
+			ref, ok = *s, true
+		}
+	}
+	return ref, ok
+}
 
 // basedOn is the newest generation that began with a savepoint.
 func (v *View) basedOn(ref SavepointRef) (found Generation, ok bool) {

@@ -536,7 +536,7 @@ func TestP15BaseAndAdoption(t *testing.T) {
 		t.Errorf("instance %s at %v", native.Instance, native.Position)
 	}
 	// Once detached, the old generation goes: directory and topics.
-	if err := errors.Join(l.Prune(), l.DeleteOlder(b.context())); err != nil {
+	if err := errors.Join(l.Prune(), l.Detached(b.context())); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := l.AdoptDir("arm", 3); ok {
@@ -572,10 +572,11 @@ func TestP16BaseThatIsNotThere(t *testing.T) {
 	if err := os.Rename(b.save(t.TempDir(), b.manifest(savepointA, 1, 4, 4, 4, 4)).Path, chosen.Path); err != nil {
 		t.Fatal(err)
 	}
-	base, err := b.mustBegin(statelessJob("h1"), StartOptions{}).Base()
+	// Before it takes part: P13.
+	_, err := b.begin(statelessJob("h1"), StartOptions{})
 	var refused *Refused
 	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, savepointA) || !strings.Contains(refused.Reason, chosen.Path) {
-		t.Errorf("got %v, %v", base, err)
+		t.Errorf("joined: %v", err)
 	}
 	for name, o := range map[string]StartOptions{
 		"directory": {SavepointDir: elsewhere},
@@ -585,6 +586,11 @@ func TestP16BaseThatIsNotThere(t *testing.T) {
 			t.Errorf("%s: got %v, %v", name, base, err)
 		}
 	}
+	// A generation that is detached does without it.
+	if err := b.mustBegin(statelessJob("h1"), StartOptions{SavepointDir: elsewhere}).Detached(b.context()); err != nil {
+		t.Fatal(err)
+	}
+	b.mustBegin(statelessJob("h1"), StartOptions{})
 	if base, err := newBench(t).mustBegin(statelessJob("h1"), StartOptions{}).Base(); base != nil || err != nil {
 		t.Errorf("a generation without one: %v, %v", base, err)
 	}

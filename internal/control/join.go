@@ -39,6 +39,9 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 	if err := p.checkTopics(ctx, c.Generation, b.definition.Outputs); err != nil {
 		return nil, err
 	}
+	if err := lease.seesBase(); err != nil {
+		return nil, err
+	}
 	return lease, b.seat.Prune(lease.adoptable(c.Generation.Generation)...)
 }
 

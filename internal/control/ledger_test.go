@@ -32,6 +32,8 @@ func put(t *testing.T, v *View, record any) {
 	switch r := record.(type) {
 	case Generation:
 		add(&list, generationKey(r.Generation), r)
+	case Detached:
+		add(&list, detachedKey(r.Generation), r)
 	case State:
 		add(&list, keyState, r)
 	case Request:

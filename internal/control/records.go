@@ -29,12 +29,14 @@ const (
 	prefixResult   = "result/"
 	prefixAttempt  = "attempt/"
 	prefixReport   = "report/"
+	prefixDetached = "detached/"
 	prefixQuestion = "question/"
 	prefixAnswer   = "answer/"
 )
 
 func generationKey(g int) string    { return prefixGen + strconv.Itoa(g) }
 func revisionKey(g, r int) string   { return prefixRevision + strconv.Itoa(g) + "/" + strconv.Itoa(r) }
+func detachedKey(g int) string      { return prefixDetached + strconv.Itoa(g) }
 func processKey(seat string) string { return prefixProcess + seat }
 func requestKey(id string) string   { return prefixRequest + id }
 func resultKey(id string) string    { return prefixResult + id }
@@ -178,6 +180,15 @@ func (g *Generation) Topic(name string) (TopicRef, bool) {
 		}
 	}
 	return TopicRef{}, false
+}
+
+// Detached says that no partition of a generation needs the savepoint any more
+// that it began with (P16). It is a fact that any process can find out from the
+// position records, and that stays true, so it is written outside of any
+// transaction.
+type Detached struct {
+	Generation int       `json:"generation"`
+	At         time.Time `json:"at"`
 }
 
 // Revision is a changed job within a generation (P2). It repeats all schemas,

@@ -22,6 +22,11 @@ type Status struct {
 	CreatedAt  time.Time `json:"created_at"` // of the generation
 	CreatedBy  string    `json:"created_by"`
 
+	// Savepoint is what the generation began with, "" if with nothing. Detached
+	// says that it does not need it any more.
+	Savepoint string `json:"savepoint,omitempty"`
+	Detached  bool   `json:"detached,omitempty"`
+
 	Stages    []StageRef        `json:"stages"`
 	Members   []MemberStatus    `json:"members"`
 	Inputs    []PartitionStatus `json:"inputs"`
@@ -83,6 +88,9 @@ func (p *Plane) Status(ctx context.Context) (Status, error) {
 	s := Status{
 		Job: p.settings.Job, State: c.State, Generation: g.Generation, Revision: c.Revision, JobHash: c.JobHash,
 		CreatedAt: g.CreatedAt, CreatedBy: g.By, Stages: g.Stages, Processes: p.processes(view),
+	}
+	if g.Savepoint != nil {
+		s.Savepoint, s.Detached = g.Savepoint.ID, view.Detached(g.Generation)
 	}
 	group, err := p.members(ctx)
 	if err != nil {

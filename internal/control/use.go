@@ -15,25 +15,31 @@ type Use struct {
 }
 
 // InUse says whether the job needs a savepoint: the generation that is current
-// began with it, or the job is stopped at it. It is pure.
+// began with it and is not detached from it (P16), or the job is stopped at it.
+// It is pure.
 func (v *View) InUse(id string) (u Use, ok bool) {
 	c, _ := v.Current()
-	job := c.Generation.Job
-	switch ref := c.Generation.Savepoint; {
+	g, job := c.Generation, c.Generation.Job
+	stopped := c.State.State == Stopped
+	switch {
 	case c.State.State == Reset:
 		return u, false
-	case ref != nil && ref.ID == id:
-		return Use{
-			Reason: fmt.Sprintf("generation %d of %s began with it", c.Generation.Generation, job),
-			Hint:   "it can go when the job has gone on from another one, or was reset",
-		}, true
-	case c.State.State == Stopped && c.State.Savepoint == id:
+	case stopped && c.State.Savepoint == id:
 		return Use{
 			Reason: fmt.Sprintf("%s is stopped at it", job),
-			Hint:   fmt.Sprintf("start %s with --savepoint %s or with --resume first, or procd reset %s", job, id, job),
+			Hint:   fmt.Sprintf("start %s from it or with --resume first, or procd reset %s", job, job),
 		}, true
+	case g.Savepoint == nil || g.Savepoint.ID != id || v.Detached(g.Generation):
+		return u, false
 	}
-	return u, false
+	u = Use{
+		Reason: fmt.Sprintf("generation %d of %s began with it, and still reads state from it", g.Generation, job),
+		Hint:   fmt.Sprintf("the job is copying what it needs; when procd status %s says that it is detached, procd savepoint-rm %s again", job, id),
+	}
+	if stopped {
+		u.Hint = fmt.Sprintf("procd start --resume lets %s copy what it needs; when procd status %s says that it is detached, procd savepoint-rm %s again", job, job, id)
+	}
+	return u, true
 }
 
 // Release takes a savepoint out of the books of every job of the cluster, before

@@ -17,8 +17,8 @@ func TestInUse(t *testing.T) {
 		id    string
 		want  string
 	}{
-		{"the base", State{State: Running, Run: 2}, one, "generation 2 of alarm began with it"},
-		{"the base of a stopped job", State{State: Stopped, Run: 2}, one, "generation 2 of alarm began with it"},
+		{"the base", State{State: Running, Run: 2}, one, "generation 2 of alarm began with it, and still reads state from it"},
+		{"the base of a stopped job", State{State: Stopped, Run: 2}, one, "generation 2 of alarm began with it, and still reads state from it"},
 		{"the base of what was reset", State{State: Reset, Run: 2}, one, ""},
 		{"where it stopped", State{State: Stopped, Run: 2, Savepoint: two}, two, "alarm is stopped at it"},
 		{"where it had stopped", State{State: Running, Run: 3, Savepoint: two}, two, ""},
@@ -30,6 +30,43 @@ func TestInUse(t *testing.T) {
 		if use, ok := v.InUse(c.id); use.Reason != c.want || ok != (c.want != "") || ok && use.Hint == "" {
 			t.Errorf("%s: %+v, %v", c.name, use, ok)
 		}
+		// What another generation is detached from says nothing of this one's.
+		put(t, v, Detached{Generation: 1})
+		if _, ok := v.InUse(c.id); ok != (c.want != "") {
+			t.Errorf("%s, generation 1 detached: in use: %v", c.name, ok)
+		}
+		put(t, v, Detached{Generation: 2})
+		if _, ok := v.InUse(c.id); ok != (c.want == "alarm is stopped at it") {
+			t.Errorf("%s, detached: in use: %v", c.name, ok)
+		}
+	}
+}
+
+// Every process may find out that the generation is detached.
+func TestDetached(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.fill(10)
+	b.mustBegin(statelessJob("h1"), StartOptions{})
+	b.stop()
+	chosen := b.save(t.TempDir(), b.manifest(savepointA, 1, 2, 3, 4, 5))
+	l := b.mustBegin(statelessJob("h1"), StartOptions{Savepoint: chosen})
+	if s, err := b.plane().Status(b.context()); err != nil || s.Savepoint != savepointA || s.Detached {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	for range 2 {
+		if err := l.Detached(b.context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := b.plane().Status(b.context()); err != nil || s.Savepoint != savepointA || !s.Detached {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	if keys := b.keys(); keys["detached/2"] == 0 || keys["detached/2"] > 2 {
+		t.Errorf("records %v", keys)
+	}
+	if err := b.plane().Release(b.context(), savepointA); err != nil {
+		t.Error(err)
 	}
 }
 

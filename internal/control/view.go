@@ -14,6 +14,7 @@ type View struct {
 	revisions   map[int]Revision // of the newest generation only, by number
 	state       State
 	processes   map[string]Process
+	detached    map[int]bool // by generation
 	savepoints  ledger
 	inquiries   inquiries
 }
@@ -41,6 +42,8 @@ func (v *View) Apply(key, value []byte) error {
 		return v.applyRevision(k, value)
 	case strings.HasPrefix(k, prefixProcess):
 		v.applyProcess(k, value)
+	case strings.HasPrefix(k, prefixDetached):
+		v.applyDetached(k, value)
 	case strings.HasPrefix(k, prefixQuestion):
 		v.inquiries.applyQuestion(k, value)
 	case strings.HasPrefix(k, prefixAnswer):
@@ -120,6 +123,22 @@ func (v *View) applyProcess(key string, value []byte) {
 	v.processes[seat] = p
 }
 
+// applyDetached passes over what it cannot read: then the savepoint is kept.
+func (v *View) applyDetached(key string, value []byte) {
+	d, err := decode[Detached](key, value)
+	if value == nil || err != nil || detachedKey(d.Generation) != key {
+		return
+	}
+	if v.detached == nil {
+		v.detached = make(map[int]bool)
+	}
+	v.detached[d.Generation] = true
+}
+
+// Detached reports whether a generation does not need the savepoint any more that
+// it began with.
+func (v *View) Detached(generation int) bool { return v.detached[generation] }
+
 // Current is the newest generation and its newest revision; false while the
 // job was never started.
 func (v *View) Current() (Current, bool) {
@@ -168,6 +187,7 @@ func (v *View) clone() *View {
 		revisions:   maps.Clone(v.revisions),
 		state:       v.state,
 		processes:   maps.Clone(v.processes),
+		detached:    maps.Clone(v.detached),
 		savepoints:  v.savepoints.clone(),
 		inquiries:   v.inquiries.clone(),
 	}

@@ -94,7 +94,9 @@ func (w *worker) committed() error {
 		if !t.touched {
 			continue
 		}
-		t.commit()
+		if t.commit() {
+			w.p.lookAtBase()
+		}
 		t.metrics.committed(t, now)
 		t.owned = w.txn.since
 		w.p.noteConsumed(t)
@@ -105,7 +107,10 @@ func (w *worker) committed() error {
 	return err
 }
 
-func (t *task) commit() {
+// commit makes state of what the open transaction held, which has committed. It
+// reports whether the task is detached with it from the savepoint that its
+// generation began with.
+func (t *task) commit() (detached bool) {
 	for i, tail := range t.tails {
 		if tail != nil {
 			t.logs[i] = tail.Offset + 1
@@ -120,8 +125,8 @@ func (t *task) commit() {
 		positions[i] = kstate.Position{Changelog: log, Sources: offsets}
 	}
 	t.run.Commit(positions)
-	t.sweepCommitted()
 	t.touched = false
+	return t.sweepCommitted()
 }
 
 // rollback drops what the transaction changed, after it is known not to have

@@ -40,7 +40,8 @@ type process struct {
 	opening         chan struct{}  // bounds the tasks that open at once
 	aside           sync.WaitGroup // what runs beside the loops: openings, copies, the coordinator
 	ctx             context.Context
-	diskLow         atomic.Bool // inputs are paused (S9)
+	diskLow         atomic.Bool   // inputs are paused (S9)
+	detached        chan struct{} // a task was detached from the savepoint: look whether all are
 
 	mu sync.Mutex
 	// resign ends this process's coordinator; nil: it has none.
@@ -73,6 +74,7 @@ func newProcess(ctx context.Context, cfg Config) (*process, error) {
 		positions: control.PositionsTopic(cfg.Lease.Job, cfg.Lease.Generation.Generation),
 		adm:       kadm.NewClient(cfg.Client),
 		opening:   make(chan struct{}, maxOpening),
+		detached:  make(chan struct{}, 1),
 		states:    map[taskRef]taskInfo{},
 		consumed:  map[topicPartition]int64{},
 		ctx:       ctx,

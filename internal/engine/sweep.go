@@ -127,8 +127,9 @@ func (s *sweep) through() bool {
 	return true
 }
 
-// sweepCommitted moves a task's sweep on once its transaction has committed.
-func (t *task) sweepCommitted() {
+// sweepCommitted moves a task's sweep on once its transaction has committed, and
+// reports whether the task is detached with it.
+func (t *task) sweepCommitted() (detached bool) {
 	s := t.sweep
 	switch {
 	case s == nil:
@@ -141,10 +142,12 @@ func (t *task) sweepCommitted() {
 		s.detached = true
 		clear(s.cursors)
 		clear(s.finished)
+		return true
 	default:
 		copy(s.cursors, s.next)
 		copy(s.finished, s.finishes)
 	}
+	return false
 }
 
 // prepareStore looks at the directory of one store, and where that needs it, at
@@ -200,24 +203,36 @@ func (p *process) inherited(ref taskRef) (topology.Progress, error) {
 }
 
 // detachedEvery is how often a process looks whether its generation still needs
-// the savepoint that it began with.
+// the savepoint that it began with, beside when a task of its own is detached.
 const detachedEvery = 30 * time.Second
 
-// watchBase waits until every task is detached from the savepoint, and then
-// deletes what only older generations needed: their topics (P26) and this
-// seat's directories of them.
+// lookAtBase lets watchBase look now.
+func (p *process) lookAtBase() {
+	select {
+	case p.detached <- struct{}{}:
+	default:
+	}
+}
+
+// watchBase waits until every task is detached from the savepoint, says so, and
+// deletes what only older generations needed: their topics (P26) and this seat's
+// directories of them.
 func (p *process) watchBase(ctx context.Context) {
 	if p.cfg.Lease.Generation.Savepoint == nil {
 		return
 	}
+	ticker := time.NewTicker(detachedEvery)
+	defer ticker.Stop()
 	for {
-		wait(ctx, detachedEvery)
-		if ctx.Err() != nil {
+		select {
+		case <-p.detached:
+		case <-ticker.C:
+		case <-ctx.Done():
 			return
 		}
 		detached, err := p.allDetached(ctx)
 		if err == nil && detached {
-			err = errors.Join(p.cfg.Lease.DeleteOlder(ctx), p.cfg.Lease.Prune())
+			err = errors.Join(p.cfg.Lease.Detached(ctx), p.cfg.Lease.Prune())
 		}
 		if err != nil && ctx.Err() == nil {
 			p.log.Warn("looking whether the savepoint is still needed; trying again later", "err", err)
