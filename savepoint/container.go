@@ -4,11 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"path"
+	"slices"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/twmb/avro"
@@ -217,57 +222,144 @@ func cutOff(err error) error {
 	return fmt.Errorf("%w: container is cut off: %w", ErrMalformed, err)
 }
 
-// eachPortable calls fn for every row of a portable part, until it returns
-// false.
-func (s *Savepoint) eachPortable(ctx context.Context, p *Part, fn func(Row) bool) error {
-	for _, f := range p.Files {
-		more, err := s.eachOfFile(ctx, p, f, fn)
-		if err != nil {
-			return fmt.Errorf("savepoint %s, %s: %w", s.name, path.Join(partDir(p.UID, p.Partition), f.Name), err)
-		}
-		if !more {
-			return nil
+// EachRow calls fn for every row of one part of a portable savepoint, version by
+// version, until it returns an error. The files are verified as they are read:
+// after an error, whatever fn got counts for nothing. Where a key is there
+// twice, as in a savepoint made by hand, its last row counts.
+func (s *Savepoint) EachRow(ctx context.Context, uid string, partition int32, fn func(Row) error) error {
+	p, err := s.part(uid, partition)
+	if err != nil {
+		return err
+	}
+	if s.manifest.Form != Portable {
+		return fmt.Errorf("%w: savepoint %s is %s; its files are copied instead", ErrInvalid, s.name, s.manifest.Form)
+	}
+	return s.eachPortable(ctx, p, fn)
+}
+
+// eachPortable calls fn for every row of a portable part, until it returns an
+// error.
+func (s *Savepoint) eachPortable(ctx context.Context, p *Part, fn func(Row) error) error {
+	files, err := byVersion(p.Files)
+	if err != nil {
+		return fmt.Errorf("savepoint %s, %s: %w", s.name, partDir(p.UID, p.Partition), err)
+	}
+	for _, f := range files {
+		if err := s.eachOfFile(ctx, p, f, func(int) {}, fn); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *Savepoint) eachOfFile(ctx context.Context, p *Part, f File, fn func(Row) bool) (more bool, err error) {
-	version, err := containerVersion(f.Name)
+// byVersion sorts containers, so that rows of a newer schema come later.
+func byVersion(files []File) ([]File, error) {
+	versions := make(map[string]int, len(files))
+	for _, f := range files {
+		var err error
+		if versions[f.Name], err = containerVersion(f.Name); err != nil {
+			return nil, err
+		}
+	}
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b File) int { return versions[a.Name] - versions[b.Name] })
+	return files, nil
+}
+
+// eachOfFile reads one container to its end, however bad its rows are: what is
+// wrong with its bytes is the better answer. An error of fn ends it at once.
+func (s *Savepoint) eachOfFile(ctx context.Context, p *Part, f File, progress func(int), fn func(Row) error) error {
+	name := path.Join(partDir(p.UID, p.Partition), f.Name)
+	version, schema, err := s.schemaOf(p, f)
 	if err != nil {
-		return false, err
+		return fmt.Errorf("savepoint %s, %s: %w", s.name, name, err)
+	}
+	in, err := s.fs.Open(path.Join(s.dir, name))
+	if err != nil {
+		return s.damage(name, err)
+	}
+	// One byte more than it should have shows a file that has grown.
+	body := &hashedFile{ctx: ctx, in: io.LimitReader(in, f.Size+1), sum: sha256.New(), progress: progress}
+	var failed error
+	err = eachOfContainer(body, version, schema, func(r Row) error {
+		failed = fn(r)
+		return failed
+	})
+	if failed == nil {
+		_, rest := io.Copy(io.Discard, body)
+		err = errors.Join(rest, err)
+	}
+	err = errors.Join(err, in.Close())
+	switch {
+	case failed != nil:
+		return failed
+	case body.failed != nil:
+		return s.damage(name, body.failed)
+	case body.size != f.Size:
+		return &DamageError{Savepoint: s.name, File: name, Problem: "it does not have " + strconv.FormatInt(f.Size, 10) + " bytes"}
+	case hex.EncodeToString(body.sum.Sum(nil)) != f.SHA256:
+		return &DamageError{Savepoint: s.name, File: name, Problem: "its checksum is wrong"}
+	case err != nil:
+		return fmt.Errorf("savepoint %s, %s: %w", s.name, name, err)
+	}
+	return nil
+}
+
+// schemaOf is what the rows of a container are written with.
+func (s *Savepoint) schemaOf(p *Part, f File) (version int, schema string, err error) {
+	if version, err = containerVersion(f.Name); err != nil {
+		return 0, "", err
 	}
 	store, _ := s.manifest.Store(p.UID)
 	schema, ok := store.Schema(version)
 	if !ok {
-		return false, fmt.Errorf("%w: version %d has no schema", ErrMalformed, version)
+		return 0, "", fmt.Errorf("%w: version %d has no schema", ErrMalformed, version)
 	}
-	in, err := s.fs.Open(path.Join(s.partPath(p), f.Name))
-	if err != nil {
-		return false, err
-	}
-	more, err = eachOfContainer(ctx, in, version, schema, fn)
-	return more, errors.Join(err, in.Close())
+	return version, schema, nil
 }
 
-func eachOfContainer(ctx context.Context, in io.Reader, version int, schema string, fn func(Row) bool) (more bool, err error) {
+// hashedFile hashes what is read of a file.
+type hashedFile struct {
+	ctx      context.Context
+	in       io.Reader
+	sum      hash.Hash
+	progress func(int)
+	size     int64
+	failed   error // of reading: nothing is known of the file
+}
+
+func (h *hashedFile) Read(b []byte) (int, error) {
+	if h.failed == nil {
+		h.failed = h.ctx.Err()
+	}
+	if h.failed != nil {
+		return 0, h.failed
+	}
+	n, err := h.in.Read(b)
+	h.sum.Write(b[:n]) // never fails
+	h.size += int64(n)
+	h.progress(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.failed = err
+	}
+	return n, err
+}
+
+func eachOfContainer(in io.Reader, version int, schema string, fn func(Row) error) error {
 	c, err := openContainer(in, version, schema)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for {
 		r, err := c.next()
 		if errors.Is(err, io.EOF) && !errors.Is(err, ErrMalformed) {
-			return true, nil
+			return nil
 		}
 		if err == nil {
-			err = ctx.Err()
+			err = fn(r)
 		}
 		if err != nil {
-			return false, err
-		}
-		if !fn(r) {
-			return false, nil
+			return err
 		}
 	}
 }

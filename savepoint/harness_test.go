@@ -319,6 +319,9 @@ func (j *testJob) manifest(parts []Part) *Manifest {
 			Watermarks: []topology.Watermark{{Topic: "alarm-events", Partition: int32(p), Time: 1764000000000}},
 		})
 	}
+	if len(j.sources) > 1 {
+		m.Stages[0].Partitioner = topology.Any // the test says where keys are
+	}
 	of := func(uid string) (own []Part) {
 		for _, p := range parts {
 			if p.UID == uid {

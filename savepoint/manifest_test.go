@@ -146,7 +146,7 @@ func TestRowsOfNoBytes(t *testing.T) {
 		data := binary.AppendVarint([]byte{0}, 1<<40) // an empty key, 2^40 items
 		block := binary.AppendVarint(binary.AppendVarint(nil, 1), int64(len(data)))
 		file.Write(append(append(block, data...), append([]byte{1}, make([]byte, 15)...)...))
-		_, err = eachOfContainer(t.Context(), &file, 1, schema, func(Row) bool { return true })
+		err = eachOfContainer(&file, 1, schema, func(Row) error { return nil })
 		if !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", schema, err)
 		}
@@ -161,7 +161,7 @@ func TestBlocksAreBounded(t *testing.T) {
 		must(t, err)
 		file.Write(binary.AppendVarint(binary.AppendVarint(nil, c.rows), c.size))
 		file.Write(make([]byte, 100))
-		_, err = eachOfContainer(t.Context(), &file, 1, sumV1, func(Row) bool { return true })
+		err = eachOfContainer(&file, 1, sumV1, func(Row) error { return nil })
 		if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "rows in") {
 			t.Errorf("%+v: %v", c, err)
 		}
@@ -180,9 +180,9 @@ func FuzzContainer(f *testing.F) {
 	f.Add([]byte(containerMagic), `{"type":"array","items":"null"}`)
 	f.Fuzz(func(t *testing.T, data []byte, schema string) {
 		rows := 0
-		_, err := eachOfContainer(t.Context(), bytes.NewReader(data), 1, schema, func(r Row) bool {
+		err := eachOfContainer(bytes.NewReader(data), 1, schema, func(r Row) error {
 			rows += 1 + len(r.Key) + len(r.Data)
-			return true
+			return nil
 		})
 		if rows > len(data) {
 			t.Fatalf("%d bytes of rows from %d, %v", rows, len(data), err)

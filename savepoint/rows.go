@@ -35,6 +35,9 @@ func (s *Savepoint) Rows(ctx context.Context, uid string, partition int32) iter.
 	}
 }
 
+// errStopped says that nobody wants more rows.
+var errStopped = errors.New("stopped")
+
 func (s *Savepoint) eachRow(ctx context.Context, uid string, partition int32, fn func(Row) bool) error {
 	p, err := s.part(uid, partition)
 	if err != nil {
@@ -44,7 +47,16 @@ func (s *Savepoint) eachRow(ctx context.Context, uid string, partition int32, fn
 		return err
 	}
 	if s.manifest.Form == Portable {
-		return s.eachPortable(ctx, p, fn)
+		err := s.eachPortable(ctx, p, func(r Row) error {
+			if !fn(r) {
+				return errStopped
+			}
+			return nil
+		})
+		if errors.Is(err, errStopped) {
+			return nil
+		}
+		return err
 	}
 	n, err := openNative(s.fs, s.partPath(p), p.Files)
 	if err != nil {

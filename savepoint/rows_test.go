@@ -236,11 +236,11 @@ func TestBlocks(t *testing.T) {
 		t.Errorf("%d sync markers, want one of the header and three of blocks", n)
 	}
 	var got []int
-	more, err := eachOfContainer(t.Context(), &file, 1, `"string"`, func(r Row) bool {
+	err = eachOfContainer(&file, 1, `"string"`, func(r Row) error {
 		got = append(got, len(r.Data))
-		return true
+		return nil
 	})
-	if err != nil || !more || len(got) != len(sizes) {
+	if err != nil || len(got) != len(sizes) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if err := w.add(Row{Data: make([]byte, maxBlockBytes)}); !errors.Is(err, ErrTooLarge) {
