@@ -42,6 +42,9 @@ type generator struct {
 	rand  *rand.Rand
 	rooms int
 	time  int64
+	// restless makes every other room one that is armed again and again, so that
+	// most of its motions come soon after that.
+	restless bool
 }
 
 func newGenerator(seed uint64, rooms int) *generator {
@@ -61,6 +64,8 @@ func (g *generator) next() event {
 		e.Type = "deactivate"
 	case n < 10:
 		e.Type = "door" // of no interest to the job
+	case n < 50 && g.restless && e.Room%2 == 0:
+		e.Type = "activate"
 	}
 	return e
 }

@@ -149,7 +149,21 @@ func (j *job) savepoint(command string, flags ...string) taken {
 // inspect reads a savepoint through the commands.
 func (j *job) inspect(id string) taken {
 	j.t.Helper()
-	s := taken{id: id, offsets: map[partition]int64{}, rooms: map[int]room{}}
+	s := taken{id: id, offsets: j.savedOffsets(id), rooms: map[int]room{}}
+	for line := range strings.Lines(j.output("savepoint-inspect", id, "--store", "arm")) {
+		var row struct {
+			Key   int
+			Value room
+		}
+		must(j.t, json.Unmarshal([]byte(line), &row))
+		s.rooms[row.Key] = row.Value
+	}
+	return s
+}
+
+// savedOffsets are those of a savepoint's sources.
+func (j *job) savedOffsets(id string) map[partition]int64 {
+	j.t.Helper()
 	var manifest struct {
 		Tasks []struct {
 			Sources []struct {
@@ -160,20 +174,13 @@ func (j *job) inspect(id string) taken {
 		}
 	}
 	must(j.t, json.Unmarshal([]byte(j.output("savepoint-inspect", id, "--json")), &manifest))
+	offsets := map[partition]int64{}
 	for _, task := range manifest.Tasks {
 		for _, at := range task.Sources {
-			s.offsets[partition{at.Topic, at.Partition}] = at.Offset
+			offsets[partition{at.Topic, at.Partition}] = at.Offset
 		}
 	}
-	for line := range strings.Lines(j.output("savepoint-inspect", id, "--store", "arm")) {
-		var row struct {
-			Key   int
-			Value room
-		}
-		must(j.t, json.Unmarshal([]byte(line), &row))
-		s.rooms[row.Key] = row.Value
-	}
-	return s
+	return offsets
 }
 
 // output runs a command that must succeed.
