@@ -2,6 +2,9 @@ package control
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -28,4 +31,11 @@ func retry(ctx context.Context, request func() error) error {
 			return err
 		}
 	}
+}
+
+// passes reports an error that says no more than that the brokers cannot be
+// reached, or not yet.
+func passes(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || kerr.IsRetriable(err)
 }

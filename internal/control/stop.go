@@ -12,6 +12,7 @@ const (
 	// still in the group of a stopped job are removed.
 	stopMargin = 5 * time.Second
 	stopPoll   = 100 * time.Millisecond
+	drainPause = 500 * time.Millisecond // while no broker answers
 )
 
 // StopResult is what a stop did.
@@ -94,11 +95,24 @@ func (p *Plane) stateEntry(word RunState, now State) []entry {
 }
 
 // drain waits for the processes to leave, removes the members of those that do
-// not, and fences whatever may still be asleep with an open transaction.
+// not, and fences whatever may still be asleep with an open transaction. STOPPED
+// is durable by now: a broker that is away is waited for like a process.
 func (p *Plane) drain(ctx context.Context, run int) (removed []string, err error) {
-	removed, err = p.empty(ctx)
-	if err == nil {
-		err = p.settle(ctx, run)
+	for {
+		var now []string
+		now, err = p.empty(ctx)
+		removed = append(removed, now...)
+		if err == nil {
+			err = p.settle(ctx, run)
+		}
+		if err == nil || ctx.Err() != nil || !passes(err) {
+			break
+		}
+		p.settings.Logger.Warn("waiting for the brokers", "err", err)
+		select {
+		case <-time.After(drainPause):
+		case <-ctx.Done():
+		}
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %s is stopped, but members have not left yet; run the same command again to wait on",
