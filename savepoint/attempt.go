@@ -35,12 +35,13 @@ type Attempt struct {
 
 // Begin makes the directory of an attempt with the token that every process
 // must find in it (P13). Earlier attempts of the id are discarded first. The
-// error is [ErrExists] where one of them has completed.
+// error is [ErrExists] where one of them has completed, and [ErrSuperseded] where
+// a later one has begun: a coordinator that slept harms nobody (P14).
 func (l *Location) Begin(id string, attempt int, token string) (*Attempt, error) {
 	if !IsID(id) || attempt < 1 || token == "" || len(token) > maxTokenBytes {
 		return nil, fmt.Errorf("%w: attempt %d of savepoint %q, token of %d bytes", ErrName, attempt, id, len(token))
 	}
-	if err := l.Discard(id); err != nil {
+	if err := l.clear(id, attempt); err != nil {
 		return nil, err
 	}
 	a := l.attempt(id, attempt)
@@ -59,6 +60,20 @@ func (l *Location) Begin(id string, attempt int, token string) (*Attempt, error)
 		}
 	}
 	return a, nil
+}
+
+// clear makes room for an attempt.
+func (l *Location) clear(id string, attempt int) error {
+	there, err := l.unfinished()
+	if err != nil {
+		return err
+	}
+	for _, other := range there {
+		if other.ID == id && other.Attempt > attempt {
+			return fmt.Errorf("%w: attempt %d of savepoint %s has begun in %s", ErrSuperseded, other.Attempt, id, l.path)
+		}
+	}
+	return l.Discard(id, attempt)
 }
 
 // Join opens the coordinator's directory, which must hold its token (P13):

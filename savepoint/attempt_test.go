@@ -211,6 +211,27 @@ func TestP14LateCoordinator(t *testing.T) {
 	}
 }
 
+// P14: a coordinator that slept while another one began harms nothing when it
+// begins after all.
+func TestLateBegin(t *testing.T) {
+	l := NewLocation(newMemFS())
+	_, err := l.Begin(testID, 2, testToken)
+	must(t, err)
+	if _, err := l.Begin(testID, 1, "late"); !errors.Is(err, ErrSuperseded) {
+		t.Errorf("begun: %v", err)
+	}
+	must(t, l.Discard(testID, 1))
+	if _, err := l.Join(testID, 2, testToken); err != nil {
+		t.Errorf("the later attempt: %v", err)
+	}
+	// The same number again is the same coordinator's: it starts empty.
+	_, err = l.Begin(testID, 2, "again")
+	must(t, err)
+	if left, err := l.Unfinished(); err != nil || len(left) != 1 || left[0].Token != "again" {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+}
+
 // The first error is final: nothing is known of what is on disk.
 func TestErrorIsFinal(t *testing.T) {
 	j := newTestJob(t)

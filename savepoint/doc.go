@@ -26,7 +26,8 @@
 // it. A failed sync is never tried again. A coordinator that takes over calls
 // Location.Open first, since its predecessor may have completed, and then
 // Begin with a higher number, which discards what is unfinished; no attempt
-// that was discarded can complete any more (P14).
+// that was discarded can complete any more, and none with a lower number begins
+// after it (P14).
 //
 // # Reading
 //

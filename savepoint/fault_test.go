@@ -130,7 +130,7 @@ func TestRemoveFails(t *testing.T) {
 		mem.failAt = 0
 		if err != nil {
 			checkOutcome(t, l, err)
-			must(t, l.Discard(testID))
+			must(t, l.Discard(testID, 1))
 		}
 		if _, err := l.Open(testID); errors.Is(err, ErrNotFound) {
 			wantNone(t, l)

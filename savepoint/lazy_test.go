@@ -26,7 +26,7 @@ func TestLocationAt(t *testing.T) {
 	if err := loc.Remove(id, func(*Manifest) error { return nil }); !errors.Is(err, ErrNotFound) {
 		t.Errorf("remove from a missing location: %v", err)
 	}
-	if err := loc.Discard(id); err != nil {
+	if err := loc.Discard(id, 1); err != nil {
 		t.Errorf("discard in a missing location: %v", err)
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {

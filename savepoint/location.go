@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 )
 
@@ -139,9 +140,13 @@ func (l *Location) Find(name string) (*Savepoint, error) {
 // with the manifest, nil where it cannot be read, and can refuse: once before
 // anything is touched, and again when nobody finds the savepoint any more. Then
 // a refusal puts it back, so that whoever found it just before keeps it. A crash
-// halfway leaves no savepoint.
+// halfway leaves no savepoint, and Remove again removes the rest.
 func (l *Location) Remove(id string, mayGo func(*Manifest) error) error {
+	gone := goneDir(id, 0)
 	if _, err := l.fs.Lstat(id); !IsID(id) || errors.Is(err, fs.ErrNotExist) {
+		if _, err := l.fs.Lstat(gone); IsID(id) && err == nil { // by a crash
+			return l.removeDir(gone, gone)
+		}
 		return fmt.Errorf("%w: %q in %s", ErrNotFound, id, l.path)
 	}
 	var m *Manifest
@@ -151,7 +156,6 @@ func (l *Location) Remove(id string, mayGo func(*Manifest) error) error {
 	if err := mayGo(m); err != nil {
 		return err
 	}
-	gone := goneDir(id, 0)
 	if err := l.hide(id, gone); err != nil {
 		return err
 	}
@@ -161,18 +165,18 @@ func (l *Location) Remove(id string, mayGo func(*Manifest) error) error {
 	return l.removeDir(gone, gone)
 }
 
-// Discard removes all unfinished attempts of an id. From then on none of them
-// can complete; one that was faster is found by Open (P14).
-func (l *Location) Discard(id string) error {
+// Discard removes the unfinished attempts of an id up to a number. From then on
+// none of them can complete; one that was faster is found by Open (P14).
+func (l *Location) Discard(id string, through int) error {
 	attempts, err := l.unfinished()
 	if err != nil {
 		return err
 	}
 	for _, a := range attempts {
-		if a.ID != id {
+		if a.ID != id || a.Attempt > through {
 			continue
 		}
-		if err := l.removeDir(a.dir, goneDir(a.ID, a.Attempt)); err != nil {
+		if err := l.Drop(a); err != nil {
 			return err
 		}
 	}
@@ -182,13 +186,24 @@ func (l *Location) Discard(id string) error {
 // Unfinished is what an attempt left that did not complete.
 type Unfinished struct {
 	ID      string
-	Attempt int
-	dir     string
+	Attempt int // 0: what is left of a savepoint that is, or was, being removed
+	// Token is the attempt's; "" where there is none, or none any more.
+	Token string
+	dir   string
 }
 
 // Unfinished lists the attempts that are not complete: running now, of any job
-// that uses the location, or left by a crash. [Location.Discard] removes them.
-func (l *Location) Unfinished() ([]Unfinished, error) { return l.unfinished() }
+// that uses the location, or left by a crash.
+func (l *Location) Unfinished() ([]Unfinished, error) {
+	found, err := l.unfinished()
+	for i := range found {
+		token, err := readAll(l.fs, path.Join(found[i].dir, tokenName), maxTokenBytes)
+		if err == nil {
+			found[i].Token = string(token)
+		}
+	}
+	return found, err
+}
 
 func (l *Location) unfinished() ([]Unfinished, error) {
 	infos, err := l.fs.List(".")
@@ -203,6 +218,9 @@ func (l *Location) unfinished() ([]Unfinished, error) {
 	}
 	return found, nil
 }
+
+// Drop removes what one attempt left.
+func (l *Location) Drop(u Unfinished) error { return l.removeDir(u.dir, goneDir(u.ID, u.Attempt)) }
 
 // removeDir removes a directory under another name, so that at no moment a part
 // of it looks like the whole.

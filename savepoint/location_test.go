@@ -51,10 +51,10 @@ func TestList(t *testing.T) {
 		t.Errorf("latest of another job: %+v", e)
 	}
 	left, err := l.Unfinished()
-	if err != nil || len(left) != 1 || left[0].ID != "20261122T101900Z-0004" || left[0].Attempt != 1 {
+	if err != nil || len(left) != 1 || left[0].ID != "20261122T101900Z-0004" || left[0].Attempt != 1 || left[0].Token != testToken {
 		t.Errorf("unfinished: %+v, %v", left, err)
 	}
-	must(t, l.Discard(left[0].ID))
+	must(t, l.Discard(left[0].ID, left[0].Attempt))
 	if left, err = l.Unfinished(); err != nil || len(left) != 0 {
 		t.Errorf("after discarding: %+v, %v", left, err)
 	}
@@ -130,6 +130,10 @@ func TestRemove(t *testing.T) {
 		}
 		return nil
 	}))
+	wantNone(t, l)
+	// The rest of a removal that crashed.
+	must(t, os.MkdirAll(filepath.Join(l.path, goneDir(testID, 0), "stores"), 0o755))
+	must(t, l.Remove(testID, func(*Manifest) error { return nil }))
 	wantNone(t, l)
 	if err := l.Remove(testID, func(*Manifest) error { return nil }); !errors.Is(err, ErrNotFound) {
 		t.Errorf("again: %v", err)

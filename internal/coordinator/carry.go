@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/savepoint"
@@ -15,12 +18,16 @@ import (
 func (r *runner) begin(e Begin) Begun {
 	o := Begun{key: e.key}
 	if !e.Make {
-		if o.Err = r.Location.Discard(e.request); o.Err == nil {
+		through := e.attempt
+		if through == 0 { // the run that was asked is over: nobody may be at it
+			through = math.MaxInt
+		}
+		if o.Err = r.Location.Discard(e.request, through); o.Err == nil {
 			o.Complete, o.Err = r.complete(e.request)
 		}
 		return o
 	}
-	o.Token = randomText()
+	o.Token = r.tokenPrefix() + randomText()
 	made, err := r.Location.Begin(e.request, e.attempt, o.Token)
 	switch {
 	case errors.Is(err, savepoint.ErrExists):
@@ -33,6 +40,49 @@ func (r *runner) begin(e Begin) Begun {
 		r.mu.Unlock()
 	}
 	return o
+}
+
+// tokenPrefix is what the tokens of the job's attempts begin with: jobs may share
+// a location.
+func (r *runner) tokenPrefix() string { return r.Lease.Job + "." }
+
+// tidy removes what attempts of this job left at the location that nobody is at
+// any more: of coordinators that died, or slept until the result was there. It
+// looks at the directory first, and then reads the control topic to its end. An
+// attempt is claimed before its directory is made, so of whatever was found the
+// view knows whether it is under way, however old it was before.
+func (r *runner) tidy(ctx context.Context) error {
+	left, err := r.Location.Unfinished()
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	if err := r.Lease.Tail().ReadToEnd(ctx); err != nil {
+		return err
+	}
+	view := r.Lease.Tail().View()
+	var errs []error
+	for _, u := range left {
+		if !r.isOver(view, u) {
+			continue
+		}
+		err := r.Location.Drop(u)
+		if err == nil {
+			r.Logger.Info("removed what an attempt at a savepoint had left", "savepoint", u.ID, "attempt", u.Attempt)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// isOver says that an unfinished attempt is this job's, and cannot complete: its
+// request has its result, or is not known any more. What a removal left is not
+// an attempt: it is the remover's to put back.
+func (r *runner) isOver(v *control.View, u savepoint.Unfinished) bool {
+	if _, answered := v.Result(u.ID); answered {
+		return u.Attempt > 0
+	}
+	pending := slices.ContainsFunc(v.Requests(), func(q control.Request) bool { return q.ID == u.ID })
+	return !pending && strings.HasPrefix(u.Token, r.tokenPrefix())
 }
 
 // complete describes the savepoint if it has its manifest; nil if it has not.

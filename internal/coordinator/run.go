@@ -95,6 +95,7 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context) error {
+	go r.tidyUp(ctx)
 	tail := r.Lease.Tail()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -154,6 +155,9 @@ func (r *runner) carryOut(ctx context.Context, e Effect) {
 	case Answer:
 		result, err := r.Plane.Answer(ctx, e.Result, e.attempt, e.Coordinator)
 		r.logAnswer(result, err)
+		if err == nil {
+			go r.tidyUp(ctx)
+		}
 		o = Answered{e.key, err}
 	case Ask:
 		o = Asked{Err: r.told(ctx, "asking for a scheduled savepoint", r.ask(ctx))}
@@ -163,6 +167,14 @@ func (r *runner) carryOut(ctx context.Context, e Effect) {
 	select {
 	case r.outcomes <- o:
 	case <-ctx.Done():
+	}
+}
+
+// tidyUp tidies where nothing depends on it: what cannot be removed now is tried
+// again after the next savepoint.
+func (r *runner) tidyUp(ctx context.Context) {
+	if err := r.tidy(ctx); err != nil && ctx.Err() == nil {
+		r.Logger.Warn("removing what attempts at savepoints have left", "err", err)
 	}
 }
 

@@ -3,6 +3,9 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -352,6 +355,70 @@ func TestSchedule(t *testing.T) {
 	if _, err := b.location.Open(asked.ID); err != nil || !b.lease.Tail().View().Saved(asked.ID) {
 		t.Errorf("the schedule removed what a person asked for: %v", err)
 	}
+}
+
+// What attempts left goes, unless somebody may be at it, or it is another job's.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	stop := b.coordinate()
+	b.work("w0", "s0", 0)
+	b.work("w1", "s1", 1)
+	answered := b.take(false).ID
+	stop()
+	const pending, forgotten, others = "20261122T101531Z-0001", "20261122T101532Z-0002", "20261122T101533Z-0003"
+	if _, err := b.plane.Request(b.context(), pending, false); err != nil {
+		t.Fatal(err)
+	}
+	for id, token := range map[string]string{pending: "alarm.x", forgotten: "alarm.x", others: "alarms.x"} {
+		if _, err := b.location.Begin(id, 1, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A worker that was slow brings its directory back, without a token.
+	for _, name := range []string{"." + answered + ".1.tmp", "." + others + ".2.gone", "." + answered + ".0.gone"} {
+		if err := os.MkdirAll(filepath.Join(b.path, name, "stores"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &runner{Deps: Deps{Plane: b.plane, Lease: b.lease, Location: b.location}.withDefaults()}
+	if err := r.tidy(b.context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"." + answered + ".0.gone", "." + pending + ".1.tmp", "." + others + ".1.tmp", "." + others + ".2.gone"}
+	if left := b.unfinished(); !slices.Equal(left, want) {
+		t.Errorf("left %q, want %q", left, want)
+	}
+}
+
+// A coordinator begins by tidying, and does so again when it has answered.
+func TestCoordinatorTidies(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	leave := func(id string) {
+		t.Helper()
+		if _, err := b.location.Begin(id, 1, "alarm.x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func() {
+		t.Helper()
+		ctx := b.context()
+		for len(b.unfinished()) > 0 {
+			if ctx.Err() != nil {
+				t.Fatalf("left: %v", b.unfinished())
+			}
+			time.Sleep(time.Millisecond) // between two looks
+		}
+	}
+	leave("20261122T101531Z-0001")
+	b.coordinate()
+	gone()
+	leave("20261122T101532Z-0002")
+	b.work("w0", "s0", 0)
+	b.work("w1", "s1", 1)
+	b.take(false)
+	gone()
 }
 
 // Ends are high watermarks, of all partitions.
