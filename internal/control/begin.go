@@ -178,7 +178,7 @@ func (b *beginning) facts(group members) Facts {
 	return Facts{
 		Definition: b.definition, Resume: b.options.Resume,
 		From: b.options.Savepoint.candidate(), Again: b.options.Again, Run: b.first,
-		Live: others, Waited: waited, Removed: b.removed,
+		Live: others, Waited: waited, Removed: b.removed, JobFile: b.options.JobFile,
 	}
 }
 
@@ -335,7 +335,8 @@ func (b *beginning) position(ctx context.Context, g *Generation, from *Candidate
 	}
 	g.Frontiers = inherit(g.Sources, from.Manifest, current.Generation, committed)
 	g.Dropped, g.AcceptedGap = slices.Clone(b.options.Drop), topics.gap
-	return nil
+	g.Reached, err = b.reached(ctx, g.Sources, from, current)
+	return err
 }
 
 // leftOver are topics of a generation that never began.

@@ -38,6 +38,8 @@ func TestDecide(t *testing.T) {
 				return s.savepoint(t, d)
 			case "inherit":
 				return s.inherit(t, d)
+			case "reached":
+				return reachedText(t, d)
 			case "start":
 				return s.start(t, d)
 			case "write":

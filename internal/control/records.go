@@ -124,6 +124,9 @@ type Generation struct {
 	// Frontiers are how far earlier generations had consumed the sources
 	// (P10); what lies below is replay. Absent in a first generation.
 	Frontiers Offsets `json:"frontiers,omitempty"`
+	// Reached is how far earlier generations had brought each task (P10).
+	// Absent in a first generation, and in the records of older versions.
+	Reached []TaskReached `json:"reached,omitempty"`
 
 	// Savepoint is what the generation began with; nil if with nothing.
 	Savepoint *SavepointRef `json:"savepoint,omitempty"`

@@ -107,6 +107,8 @@ func (p *process) taskEnv(ref taskRef) topology.TaskEnv {
 		Now:            func() int64 { return time.Now().UnixMilli() },
 		Logger:         p.log.With("task", p.taskName(ref)),
 		MaxRecordBytes: p.cfg.MaxRecordBytes,
+		Generation:     p.generation(),
+		Reached:        p.reached(ref),
 	}
 }
 

@@ -25,7 +25,9 @@ const (
 	fetchPartitionBytes = 4 << 20
 	fetchBytes          = 32 << 20
 	bufferedRecords     = 1 << 20
-	batchOverhead       = 200 // of a batch of one record
+	// batchOverhead is what a batch of one record has beside MaxRecordBytes: its
+	// own header, and those of an output that is emitted again.
+	batchOverhead = 1000
 )
 
 // fetchWait is how long a broker holds a fetch that finds nothing. A partition

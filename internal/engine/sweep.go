@@ -179,17 +179,28 @@ func (p *process) prepareStore(ref taskRef, st *storeLayout, bounds kstate.LogBo
 	return r, err
 }
 
+// reached is how far earlier generations had brought a task (P10). Records of
+// older versions say it of the sources only, which is what a task that reads
+// them had consumed.
+func (p *process) reached(ref taskRef) (offsets []kstate.SourceOffset) {
+	stage, g := &p.layout.stages[ref.stage], &p.cfg.Lease.Generation
+	if r, ok := g.ReachedBy(stage.id, ref.partition); ok {
+		return r.SourceOffsets()
+	}
+	for _, topic := range stage.inputs {
+		if offset, ok := g.Frontiers.At(topic, ref.partition); ok {
+			offsets = append(offsets, kstate.SourceOffset{Topic: topic, Partition: ref.partition, Offset: offset})
+		}
+	}
+	return offsets
+}
+
 // inherited is the progress of a task that opens for the first time in its
 // generation (P10): watermarks from the savepoint, and the frontiers of all
 // earlier generations.
 func (p *process) inherited(ref taskRef) (topology.Progress, error) {
 	stage := &p.layout.stages[ref.stage]
-	var progress topology.Progress
-	for _, topic := range stage.inputs {
-		if offset, ok := p.cfg.Lease.Generation.Frontiers.At(topic, ref.partition); ok {
-			progress.Frontiers = append(progress.Frontiers, kstate.SourceOffset{Topic: topic, Partition: ref.partition, Offset: offset})
-		}
-	}
+	progress := topology.Progress{Frontiers: p.reached(ref)}
 	base, err := p.cfg.Lease.Base()
 	if err != nil || base == nil {
 		return progress, err
