@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/procd/procd/config"
 	"github.com/procd/procd/topology"
@@ -13,7 +14,7 @@ import (
 // TestModels runs the jobs without a broker over the first records of their
 // inputs: each model and its job, in Go and in YAML, must say the same.
 func TestModels(t *testing.T) {
-	for _, w := range drains {
+	for _, w := range allWorkloads() {
 		t.Run(w.name, func(t *testing.T) {
 			records := 2000
 			if w.input.events {
@@ -126,5 +127,41 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}
+	}
+}
+
+// TestHistogram: quantiles by nearest rank.
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for ms := range 1000 {
+		h.add(time.Duration(ms+1) * time.Millisecond)
+	}
+	for q, want := range map[float64]float64{0.5: 500, 0.99: 990, 0.999: 999, 1: 1000} {
+		if got := h.quantile(q); got != want {
+			t.Errorf("quantile %v is %v ms, want %v", q, got, want)
+		}
+	}
+}
+
+// TestProgress: a run that commits 100 records every 100 ms and once pauses for
+// 400 ms.
+func TestProgress(t *testing.T) {
+	start := time.Now()
+	var p progress
+	consumed := int64(0)
+	for ms := 0; ms <= 3000; ms += 10 {
+		if ms%100 == 0 && (ms <= 1000 || ms >= 1400) {
+			consumed += 100
+		}
+		p = append(p, sample{at: start.Add(time.Duration(ms) * time.Millisecond), consumed: consumed})
+	}
+	if got := p.longest(); got != 400*time.Millisecond {
+		t.Errorf("the longest time without a commit is %v", got)
+	}
+	if got := p.slowest(500 * time.Millisecond); got < 390 || got > 400 { // 200 in 510 ms
+		t.Errorf("the slowest half second had %v records/s", got)
+	}
+	if got := p.slowest(10 * time.Second); got != 0 {
+		t.Errorf("a window longer than all: %v", got)
 	}
 }

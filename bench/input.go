@@ -22,6 +22,8 @@ type input struct {
 	// first is true if the first records have one key after the other, so that
 	// after as many records as keys there is a state for each.
 	first bool
+	// random says that values do not compress, not even together.
+	random bool
 }
 
 // The inputs of the workloads.
@@ -95,6 +97,12 @@ func (in *input) record(i int) (key, value []byte) {
 func (in *input) value(dst []byte, i int) []byte {
 	dst = appendUser(dst, in.user(i))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(i))
+	if in.random {
+		for n := uint64(0); len(dst) < in.bytes; n++ {
+			dst = binary.LittleEndian.AppendUint64(dst, mix(uint64(i)<<16|n, 41))
+		}
+		return dst[:in.bytes]
+	}
 	at := int(mix(uint64(i), 31) % uint64(len(filler)-in.bytes))
 	return append(dst, filler[at:at+in.bytes-userLen-8]...)
 }

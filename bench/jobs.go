@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/procd/procd/codec"
 	"github.com/procd/procd/topology"
@@ -73,10 +74,12 @@ func copyJob(name, in, out string) *topology.Job {
 }
 
 // countJob counts records per key and emits every update.
-func countJob(name, in, out string) *topology.Job {
+func countJob(name, in, out string) *topology.Job { return countingJob(name, in, out, count) }
+
+// countingJob emits what count does with each value, whatever its state is.
+func countingJob[S any](name, in, out string, count func(topology.Ctx[S, int64], []byte)) *topology.Job {
 	job := topology.New(name)
-	counts := topology.Process(topology.From[[]byte](job, in, codec.Bytes()), "counts", count)
-	topology.To(counts, out, codec.Int64())
+	topology.To(topology.Process(topology.From[[]byte](job, in, codec.Bytes()), "counts", count), out, codec.Int64())
 	return job
 }
 
@@ -93,4 +96,21 @@ func twoStagesJob(name, in, out string) *topology.Job {
 	byUser := topology.KeyBy(records, "by-user", func(v []byte) []byte { return v[:userLen] }, codec.Bytes())
 	topology.To(topology.Process(byUser, "counts", count), out, codec.Int64())
 	return job
+}
+
+// countYAML is the count as a file, with commits every so often.
+func countYAML(commit time.Duration) func(name, in, out string) string {
+	return func(name, in, out string) string {
+		return fmt.Sprintf(`job: %s
+guarantees: {commit: %v}
+input: {topic: %s, format: bytes}
+steps:
+  - process: counts
+    state: {n: long}
+    rules:
+      - set: {n: state.n + 1}
+        emit: {n: state.n}
+output: {topic: %s, format: json}
+`, name, commit, in, out)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -43,7 +44,9 @@ func main() {
 type session struct {
 	b        *broker
 	engines  []*engine
-	records  int // per drain
+	records  int     // per drain
+	seconds  float64 // that latencies are measured for
+	quick    bool
 	runs     int // of procd and the bare loop
 	peerRuns int // of the others
 	report   *report
@@ -64,7 +67,20 @@ func allEngines() []*engine {
 	return []*engine{procdEngine, bareEngine, streamsEngine, flinkRocksDB, flinkHeap}
 }
 
-func allWorkloads() []*workload { return drains }
+// allWorkloads are the workloads of all kinds.
+func allWorkloads() []*workload {
+	all := drains[:len(drains):len(drains)]
+	for _, w := range latencies {
+		all = append(all, w.workload)
+	}
+	for _, w := range restarts {
+		all = append(all, w.workload)
+	}
+	for _, w := range savepoints {
+		all = append(all, w.workload)
+	}
+	return all
+}
 
 func bench(ctx context.Context) error {
 	run := flag.String("run", ".", "the workloads whose names match this regular expression")
@@ -72,6 +88,7 @@ func bench(ctx context.Context) error {
 	records := flag.Int("records", 3_000_000, "records per drain")
 	runs := flag.Int("runs", 3, "runs of procd and of the bare loop; the median counts")
 	peerRuns := flag.Int("peer-runs", 1, "runs of the other engines")
+	seconds := flag.Float64("seconds", 10, "how long latencies are measured, for each engine and load")
 	quick := flag.Bool("quick", false, "a few minutes: fewer records, one run")
 	jsonFile := flag.String("json", "", "write all figures to this file")
 	brokers := flag.String("broker", "", "use this Kafka instead of starting one; its CPU time is not measured then")
@@ -88,7 +105,7 @@ func bench(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("-engines: %w", err)
 	}
-	s := &session{records: *records, runs: *runs, peerRuns: *peerRuns, report: newReport(os.Args[1:])}
+	s := &session{records: *records, runs: *runs, peerRuns: *peerRuns, seconds: *seconds, quick: *quick, report: newReport(os.Args[1:])}
 	if err := s.choose(ctx, who); err != nil {
 		return err
 	}
@@ -159,7 +176,46 @@ func (s *session) measure(ctx context.Context, which *regexp.Regexp) error {
 			return err
 		}
 	}
+	for _, w := range latencies {
+		if which.MatchString(w.name) {
+			if err := s.measureLatency(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range restarts {
+		if which.MatchString(w.name) && !s.tooLong(w.workload) {
+			if err := s.measureRestart(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range savepoints {
+		if which.MatchString(w.name) && !s.tooLong(w.workload) && slices.Contains(s.engines, procdEngine) {
+			if err := s.measureSavepoint(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// tooLong says that a workload is none for a quick run.
+func (s *session) tooLong(w *workload) bool { return s.quick && w.input.keys > 1_000_000 }
+
+// preloadedAtLeast returns a topic with a record for each key at least, and
+// with what the load of earlier engines added: s.size records.
+func (s *session) preloadedAtLeast(ctx context.Context, in *input) (string, error) {
+	if s.topic != "" && s.input == in && s.size >= in.keys {
+		return s.topic, nil
+	}
+	return s.preloaded(ctx, in, in.keys)
+}
+
+// empty returns a topic without records.
+func (s *session) empty(ctx context.Context, in *input) (string, error) {
+	s.unload()
+	return s.preloaded(ctx, in, 0)
 }
 
 // preloaded returns a topic with the first records of an input. The topic of
@@ -178,7 +234,9 @@ func (s *session) preloaded(ctx context.Context, in *input, records int) (string
 	if err := preload(ctx, s.b.addr, topic, in, 0, records); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(os.Stderr, "%d records of %s written in %.1f s\n", records, in.name, time.Since(started).Seconds())
+	if records > 0 {
+		fmt.Fprintf(os.Stderr, "%d records of %s written in %.1f s\n", records, in.name, time.Since(started).Seconds())
+	}
 	return topic, nil
 }
 

@@ -121,25 +121,24 @@ var drainColumns = []column{
 // print writes the tables that there are results for, as Markdown, which lines
 // up in a terminal too.
 func (r *report) print(w io.Writer) {
-	for _, t := range []struct {
-		workloads []*workload
-		columns   []column
-	}{{drains, drainColumns}} {
-		r.table(w, t.workloads, t.columns)
-	}
+	r.table(w, rate, drainColumns)
 	r.ratios(w)
+	r.table(w, p50, latencyColumns)
+	r.table(w, diskKept, restartColumns)
+	r.table(w, savepointBytes, savepointColumns)
 	for _, line := range r.LeftOut {
 		fmt.Fprintln(w, line)
 	}
 }
 
-func (r *report) table(w io.Writer, workloads []*workload, columns []column) {
+// table prints the results that have a figure.
+func (r *report) table(w io.Writer, figure string, columns []column) {
 	t := newTable(w, "workload", "engine", "records", "runs")
 	for _, c := range columns {
 		t.head(c.heading)
 	}
 	for _, found := range r.Results {
-		if !slices.ContainsFunc(workloads, func(w *workload) bool { return w.name == found.Workload }) {
+		if _, ok := found.Figures[figure]; !ok {
 			continue
 		}
 		t.row(found.Workload, found.Engine, fmt.Sprint(found.Records), fmt.Sprint(found.Runs))
@@ -165,7 +164,7 @@ func (r *report) ratios(w io.Writer) {
 		}
 	}
 	for _, wl := range drains {
-		if r.find(wl.name, procdEngine.name) == nil {
+		if len(peers) == 0 || r.find(wl.name, procdEngine.name) == nil {
 			continue
 		}
 		t.row(wl.name)

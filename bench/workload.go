@@ -58,7 +58,7 @@ const (
 // with the same input follow each other.
 var drains = []*workload{
 	{name: "copy-100", kind: kindCopy, input: small, job: copyJob, model: copyModel, weigh: weighCopy},
-	countOf("count-10k", small),
+	count10k,
 	{name: "two-stages", kind: kindTwoStages, input: small, job: twoStagesJob, model: twoStagesModel, weigh: weighCount},
 	{name: "copy-1k", kind: kindCopy, input: large, job: copyJob, model: copyModel, weigh: weighCopy},
 	countOf("count-1m", wide),
@@ -66,6 +66,8 @@ var drains = []*workload{
 	{name: "alarm", kind: kindAlarm, input: alarms, job: alarmJob, model: alarmModel, weigh: weighAlarm},
 	{name: "alarm-yaml", kind: kindAlarm, input: alarms, yaml: alarmYAML, peersOf: "alarm", model: alarmModel, weigh: weighAlarm},
 }
+
+var count10k = countOf("count-10k", small)
 
 func countOf(name string, in *input) *workload {
 	return &workload{name: name, kind: kindCount, input: in, job: countJob, model: countModel, weigh: weighCount}
@@ -120,6 +122,15 @@ func weighCount(value []byte) (uint64, error) {
 		return 0, fmt.Errorf("a count of %d bytes", len(value))
 	}
 	return binary.BigEndian.Uint64(value), nil
+}
+
+// weighCountJSON is weighCount of a count in JSON.
+func weighCountJSON(value []byte) (uint64, error) {
+	var v struct {
+		N uint64 `json:"n"`
+	}
+	err := json.Unmarshal(value, &v)
+	return v.N, err
 }
 
 // alarmModel is the motion alarm over a map.
