@@ -1,6 +1,7 @@
 package kstate
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,13 +13,18 @@ import (
 	"strings"
 )
 
-// Base is one partition of a store in a native savepoint: what the state of a
-// new generation starts as (P16).
+// Base is one partition of a store in a savepoint: what the state of a new
+// generation starts as (P16). A native one has Files, a portable one Rows.
 type Base struct {
 	// Instance is the database that was checkpointed, Position where the
-	// savepoint's manifest says that the checkpoint is.
+	// savepoint's manifest says that the checkpoint is. Of a portable one
+	// Instance stands for its bytes, and no other savepoint has the same.
 	Instance string
 	Position Position
+	// Rows calls fn for every row: its key and its Avro bytes, written with one
+	// of Versions. Of a key that is there twice the last row counts. What it
+	// reads is verified at the latest when it returns.
+	Rows func(fn func(key []byte, version int, data []byte) error) error
 	// Files are the checkpoint's files, by the manifest.
 	Files []BaseFile
 	// Open opens one of Files. What it reads is verified as it is copied.
@@ -50,6 +56,7 @@ const (
 	OriginChangelog Origin = "changelog" // nothing else
 	OriginCopied    Origin = "copied"    // a base, more of it copied than linked
 	OriginAdopted   Origin = "adopted"   // a base, most of its bytes linked (P15)
+	OriginRows      Origin = "rows"      // a portable base
 )
 
 // metaBase says, in a store that was made from a base, which one it was.
@@ -76,6 +83,9 @@ func (e *Env) PrepareFromBase(dir string, id Identity, log LogBounds, base Base)
 
 // openBase fills a new directory with the base and opens it.
 func (r *Restore) openBase() error {
+	if r.base.Rows != nil {
+		return r.openRows()
+	}
 	dir := r.dir + restoreSuffix
 	if err := r.env.mkdir(dir); err != nil {
 		return err
@@ -97,6 +107,50 @@ func (r *Restore) openBase() error {
 		return errors.Join(err, r.db.Close(), r.env.fs.RemoveAll(dir))
 	}
 	return nil
+}
+
+// openRows opens a new directory and fills it with the rows of a portable base.
+// It cannot be taken for a store before Finish, so a crash on the way begins
+// again with the savepoint.
+func (r *Restore) openRows() error {
+	r.origin = OriginRows
+	if err := r.openNew(); err != nil {
+		return err
+	}
+	if err := r.putRows(); err != nil {
+		return errors.Join(err, r.db.Close(), r.env.fs.RemoveAll(r.dir+restoreSuffix))
+	}
+	return nil
+}
+
+// putRows writes the rows, sorted as far as memory goes, and last what they came
+// from.
+func (r *Restore) putRows() error {
+	var key, value []byte
+	var failed error // here, and not in the base
+	err := r.base.Rows(func(k []byte, version int, data []byte) error {
+		if !slices.ContainsFunc(r.base.Versions, func(v SchemaVersion) bool { return v.Version == version }) {
+			return fmt.Errorf("a row has version %d, whose schema is not there", version)
+		}
+		key, value = AppendKey(key[:0], k), AppendValue(value[:0], version, data)
+		failed = r.buffer(key, value)
+		return failed
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err // the base was not at fault
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	from := storedBase{Instance: r.base.Instance, Changelog: r.base.Position.Changelog}
+	base, err := from.pair()
+	if err != nil {
+		return err
+	}
+	r.db.base = &from
+	return r.writeWith(base)
 }
 
 // placeFiles puts the base's files into a directory. A table is immutable and

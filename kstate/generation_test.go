@@ -37,6 +37,7 @@ func readFile(t testing.TB, fs vfs.FS, name string) []byte {
 type testSavepoint struct {
 	base  Base
 	files map[string][]byte
+	rows  []testRow // by no order
 }
 
 // fileOf is what a manifest says of a file.
@@ -71,6 +72,7 @@ func savepointOf[S any](t testing.TB, s *Store[S], versions []SchemaVersion) tes
 		sp.files[name] = b
 		sp.base.Files = append(sp.base.Files, fileOf(name, b))
 	}
+	sp.rows = rowsOf(t, s.env, dir)
 	if err := fs.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +84,45 @@ func savepointOf[S any](t testing.TB, s *Store[S], versions []SchemaVersion) tes
 		return io.NopCloser(bytes.NewReader(b)), nil
 	}
 	return sp
+}
+
+// testRow is a key and its value, with the schema version in front.
+type testRow struct{ key, value string }
+
+// rowsOf are what an export of a checkpoint has.
+func rowsOf(t testing.TB, env *Env, dir string) []testRow {
+	t.Helper()
+	db, err := env.openDB(dir, steadily)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []testRow
+	for key, value := range onDisk(t, db) {
+		rows = append(rows, testRow{key, value})
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// portable is the same part, exported.
+func (sp *testSavepoint) portable() Base {
+	return Base{
+		Instance: "export-" + sp.base.Instance, Position: sp.base.Position, Versions: sp.base.Versions,
+		Rows: func(fn func(key []byte, version int, data []byte) error) error {
+			for _, r := range sp.rows {
+				version, data, err := ParseValue([]byte(r.value))
+				if err == nil {
+					err = fn([]byte(r.key), version, data)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
 }
 
 // sweepPhase is what the position record says of the sweep.
@@ -105,6 +146,7 @@ type life struct {
 	gen      int
 	log      *changelog
 	from     *pastSavepoint // the base; nil: none
+	exported bool           // ... in portable form
 	model    map[string]counter
 	txn      map[string]counter
 	record   sweepPhase // the newest committed position record's
@@ -151,6 +193,9 @@ func (l *life) start() {
 	if l.from != nil && !l.record.detached {
 		base := l.from.base
 		base.Adopt = l.from.dir
+		if l.exported {
+			base = l.from.portable()
+		}
 		r, err = l.env.PrepareFromBase(l.dir(), l.id(), bounds, base)
 	} else {
 		r, err = l.env.Prepare(l.dir(), l.id(), bounds)
@@ -347,6 +392,7 @@ func (l *life) next() {
 	from := l.past[max(0, len(l.past)-1-l.rng.IntN(3))]
 	l.gen++
 	l.from, l.model = &from, maps.Clone(from.model)
+	l.exported = l.rng.IntN(3) == 0
 	l.log = &changelog{}
 	l.record = sweepPhase{}
 	l.start()
@@ -363,7 +409,7 @@ func TestP16Generations(t *testing.T) {
 		if detached < 8 {
 			return fmt.Sprintf("only %d partitions were detached", detached)
 		}
-		for _, o := range []Origin{OriginLocal, OriginChangelog, OriginCopied, OriginAdopted} {
+		for _, o := range []Origin{OriginLocal, OriginChangelog, OriginCopied, OriginAdopted, OriginRows} {
 			if origins[o] < 4 {
 				return fmt.Sprintf("only %d stores were restored from %s", origins[o], o)
 			}

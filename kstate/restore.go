@@ -60,11 +60,12 @@ func (e *Env) prepare(dir string, id Identity, log LogBounds, base *Base) (*Rest
 		return nil, err
 	}
 	r := &Restore{env: e, dir: dir, id: id, log: log, base: base, started: e.clock(), release: release}
+	e.restores.Add(1)
 	if err := r.open(); err != nil {
+		r.end()
 		release()
 		return nil, fmt.Errorf("procd/kstate: open store directory %s: %w", dir, err)
 	}
-	e.restores.Add(1)
 	return r, nil
 }
 
@@ -226,6 +227,11 @@ func (r *Restore) Apply(offset int64, key, value []byte) error {
 		return fmt.Errorf("restore of %s: changelog offset %d: %w", r.dir, offset, err)
 	}
 	r.next = offset + 1
+	return r.buffer(key, value)
+}
+
+// buffer takes a record, key with its kind byte, and writes what has piled up.
+func (r *Restore) buffer(key, value []byte) error {
 	r.pending.put(key, value)
 	if r.pending.size < r.accounted+accountBytes {
 		return nil
