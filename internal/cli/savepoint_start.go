@@ -62,7 +62,7 @@ func (o *startOptions) resolve(ctx context.Context, p *control.Plane, l *savepoi
 	}
 	var err error
 	start.Savepoint, err = choose(ctx, p, l, dir, o.savepoint)
-	return start, err
+	return start, refuseDamaged(err)
 }
 
 // chosen resolves the start's options, once: a start that is tried again means

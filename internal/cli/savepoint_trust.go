@@ -2,18 +2,20 @@ package cli
 
 import (
 	"context"
-	"os"
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/savepoint"
 )
 
 // trust verifies a savepoint that a generation is about to begin with, while
 // nothing has been touched: afterwards the job could not run with it, nor
-// without. It is not read where its stores are still on this seat and are
-// adopted (P15), nor where the start goes on with what is current.
+// without. Nothing is read where the start goes on with what is current, and of
+// tables that are still on this seat and are adopted only names and sizes are
+// compared (P15).
 func (p *process) trust(ctx context.Context, start control.StartOptions) error {
 	if start.Savepoint == nil || start.Savepoint.Opened == nil {
 		return nil
@@ -24,30 +26,25 @@ func (p *process) trust(ctx context.Context, start control.StartOptions) error {
 	if err != nil || !begins {
 		return nil
 	}
-	sp := start.Savepoint.Opened
-	if p.hasStores(sp.Manifest()) {
-		return nil
-	}
-	return p.verify(ctx, sp)
+	return refuseDamaged(p.verify(ctx, start.Savepoint.Opened))
 }
 
-// hasStores reports whether this seat has a directory of every store that the
-// savepoint was taken of.
-func (p *process) hasStores(m *savepoint.Manifest) bool {
-	if m.Job != p.plan.Job || len(m.Stores) == 0 {
-		return false
+// refuseDamaged makes a refusal of a damaged savepoint: nothing has begun with it.
+func refuseDamaged(err error) error {
+	if !errors.Is(err, savepoint.ErrDamaged) {
+		return err
 	}
-	for _, s := range m.Stores {
-		for _, part := range s.Parts {
-			if _, err := os.Stat(p.seat.StoreDir(m.Generation, s.UID, part.Partition)); err != nil {
-				return false
-			}
-		}
-	}
-	return true
+	return &failure{code: Refused, err: err, hint: "nothing was changed; bring the files back, or start from another savepoint"}
 }
 
-// verify reads all of a savepoint and logs every few seconds how far it is.
+// adopts reports whether a file of a savepoint need not be copied, since this
+// seat has it.
+func (p *process) adopts(m *savepoint.Manifest, part *savepoint.Part, f savepoint.File) bool {
+	dir := p.seat.StoreDir(m.Generation, part.UID, part.Partition)
+	return m.Job == p.plan.Job && kstate.Adopts(dir, part.Instance, kstate.BaseFile{Name: f.Name, Size: f.Size})
+}
+
+// verify reads a savepoint and logs every few seconds how far it is.
 func (p *process) verify(ctx context.Context, sp *savepoint.Savepoint) error {
 	m := sp.Manifest()
 	p.setPhase("verifying the savepoint")
@@ -66,7 +63,8 @@ func (p *process) verify(ctx context.Context, sp *savepoint.Savepoint) error {
 			}
 		}
 	}()
-	err := sp.Verify(ctx, func(bytes int) { read.Add(int64(bytes)) })
+	adopts := func(part *savepoint.Part, f savepoint.File) bool { return p.adopts(m, part, f) }
+	err := sp.VerifyUnless(ctx, adopts, func(bytes int) { read.Add(int64(bytes)) })
 	close(done)
 	<-ended
 	return err

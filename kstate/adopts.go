@@ -1,0 +1,19 @@
+package kstate
+
+import (
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Adopts reports whether a start from a base links one of its files from dir,
+// where the database of that instance lives on, instead of copying it (P15).
+func Adopts(dir, instance string, f BaseFile) bool {
+	e := &Env{fs: vfs.Default}
+	have, err := e.readInstance(dir)
+	if err != nil || have == "" || have != instance || !isTable(f.Name) {
+		return false
+	}
+	info, err := e.fs.Stat(filepath.Join(dir, f.Name))
+	return err == nil && info.Size() == f.Size
+}
