@@ -47,14 +47,15 @@ func (s *Store[S]) emitChange(c *change[S], emit func(key, value []byte) error) 
 		return err
 	}
 	// Key and value in one piece: one step of the arena, one cache line.
-	room := len(e.key) + int(e.size) + encodeRoom
-	b := append(append(s.out.tail(room), kindValue), e.key...)
+	key := s.entries.key(e)
+	room := len(key) + int(e.size) + encodeRoom
+	b := append(append(s.out.tail(room), kindValue), key...)
 	b, err := s.typ.Append(append(b, s.header...), &e.value)
 	if err != nil {
-		return s.keyError([]byte(e.key), err)
+		return s.keyError(key, err)
 	}
 	b = s.out.keep(b)
-	n := 1 + len(e.key)
+	n := 1 + len(key)
 	c.enc = b[n:]
 	return emit(b[:n:n], c.enc)
 }
@@ -63,7 +64,8 @@ func (s *Store[S]) emitChange(c *change[S], emit func(key, value []byte) error) 
 // deleted marker: a tombstone would be compacted away, and what the base has of
 // the key would come back (P16).
 func (s *Store[S]) emitDelete(c *change[S], emit func(key, value []byte) error) error {
-	b := append(append(s.out.tail(len(c.e.key)+2), kindValue), c.e.key...)
+	key := s.entries.key(c.e)
+	b := append(append(s.out.tail(len(key)+2), kindValue), key...)
 	n := len(b)
 	if s.attached {
 		b = append(b, deletedVersion)
@@ -128,7 +130,7 @@ func (s *Store[S]) commitChange(c *change[S]) {
 	e.size = int32(len(c.enc))
 	s.bytes += s.valueCost(e)
 	if s.mode == decodes {
-		e.enc = append(e.enc[:0], c.enc...)
+		s.entries.setEncoded(e, c.enc)
 	}
 	if s.env == nil {
 		return
@@ -137,7 +139,7 @@ func (s *Store[S]) commitChange(c *change[S]) {
 		s.journal.set(e.ref, c.enc)
 		return
 	}
-	e.gen, e.ref = s.journal.gen, addTo(s.journal, kindValue, e.key, c.enc)
+	e.gen, e.ref = s.journal.gen, addTo(s.journal, kindValue, s.entries.key(e), c.enc)
 }
 
 // Abort drops what the transaction changed (P21).

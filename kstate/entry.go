@@ -3,9 +3,13 @@ package kstate
 // Entry is one key of a store in memory. It is made by Store.Load and valid
 // until the next BeginRecord, Commit, Abort or Tick of the store.
 type Entry[S any] struct {
-	key   string
-	value S      // as this transaction sees it; meaningless unless has
-	enc   []byte // committed version and Avro bytes; used by decoded types only
+	value S // as this transaction sees it; meaningless unless has
+
+	at      place // of the key in index.heap; behind it the committed bytes
+	key     int32 // length
+	encoded int32 // length of the committed version and Avro bytes; used by decoded types only
+	room    int32 // for both
+	number  uint32
 
 	record uint64 // last record that saved it, see Store.record
 	undo   int32  // its place in Store.txn plus 1; 0: unchanged in this transaction
@@ -16,12 +20,9 @@ type Entry[S any] struct {
 	has     bool // there is a value
 	decoded bool // value is filled; only decoded types have entries that are not
 	lent    bool // is in Store.lent
-	inUse   bool // in Store.entries, not in Store.free
+	inUse   bool // can be found
 	hot     bool // loaded since the clock hand passed
 }
-
-// Key is the entry's key. It must not be changed.
-func (e *Entry[S]) Key() string { return e.key }
 
 // Load finds the entry of a key, or makes it, reading the disk where the key
 // may be there. first says that the key was not in the cache: the moment to
@@ -46,16 +47,15 @@ func (s *Store[S]) loadNew(hash uint64, key []byte) (*Entry[S], error) {
 	if err := s.prepareReader(); err != nil {
 		return nil, err
 	}
-	e := s.newEntry()
+	e := s.entries.take()
 	if !s.complete {
 		if err := s.readEntry(e, key); err != nil {
-			s.freeEntry(e)
+			s.entries.give(e)
 			return nil, err
 		}
 	}
-	e.key = string(key)
 	e.inUse, e.hot = true, true
-	s.entries.insert(hash, e)
+	s.entries.insert(hash, e, key)
 	s.account(s.cost(e))
 	s.grown = true
 	return e, nil
@@ -78,7 +78,7 @@ func (s *Store[S]) readEntry(e *Entry[S], key []byte) error {
 	e.has, e.decoded = true, true
 	e.size = int32(len(value))
 	if s.mode == decodes {
-		e.enc = append(e.enc[:0], value...)
+		s.entries.setEncoded(e, value)
 	}
 	return nil
 }
@@ -117,8 +117,8 @@ func (s *Store[S]) getDecoded(e *Entry[S]) (v S, ok bool) {
 	if !e.decoded {
 		// The bytes were decoded or encoded here before, so this fails only if
 		// memory or the type is broken. Changes reports it: nothing commits.
-		if err := s.decode(e.enc, &e.value); err != nil {
-			s.fail(s.keyError([]byte(e.key), err))
+		if err := s.decode(s.entries.encoded(e), &e.value); err != nil {
+			s.fail(s.keyError(s.entries.key(e), err))
 			return v, false
 		}
 		e.decoded = true

@@ -3,8 +3,6 @@ package kstate
 import "unsafe"
 
 const (
-	slabEntries = 64 // entries are allocated this many at a time
-
 	// How many entries one call looks at. A record adds a few entries at most,
 	// so that a bounded look at each keeps the cache in its bounds; Tick also
 	// makes idle stores give memory back.
@@ -14,29 +12,6 @@ const (
 
 // clock is the place of the CLOCK algorithm's hand in the slabs.
 type clock struct{ slab, at int }
-
-// newEntry takes an entry from the free list or the newest slab.
-func (s *Store[S]) newEntry() *Entry[S] {
-	if n := len(s.free); n > 0 {
-		e := s.free[n-1]
-		s.free = s.free[:n-1]
-		return e
-	}
-	last := len(s.slabs) - 1
-	if last < 0 || len(s.slabs[last]) == slabEntries {
-		s.slabs = append(s.slabs, make([]Entry[S], 0, slabEntries))
-		last++
-	}
-	n := len(s.slabs[last])
-	s.slabs[last] = s.slabs[last][:n+1]
-	return &s.slabs[last][n]
-}
-
-// freeEntry takes an entry back. It forgets everything but its place.
-func (s *Store[S]) freeEntry(e *Entry[S]) {
-	*e = Entry[S]{}
-	s.free = append(s.free, e)
-}
 
 // evict drops clean entries that are on disk while the stores of the Env are
 // over their memory budget. An entry loaded since the hand last came by gets
@@ -68,18 +43,18 @@ func (s *Store[S]) evictEntry(e *Entry[S]) {
 	}
 	s.account(-s.cost(e))
 	s.entries.remove(e)
-	s.freeEntry(e)
+	s.entries.give(e)
 }
 
 // nextSlot moves the hand by one entry. It is nil if there are no slabs.
 func (s *Store[S]) nextSlot() *Entry[S] {
-	if len(s.slabs) == 0 {
+	if len(s.entries.slabs) == 0 {
 		return nil
 	}
-	if s.hand.at >= len(s.slabs[s.hand.slab]) {
-		s.hand = clock{slab: (s.hand.slab + 1) % len(s.slabs)}
+	if s.hand.at >= len(s.entries.slabs[s.hand.slab]) {
+		s.hand = clock{slab: (s.hand.slab + 1) % len(s.entries.slabs)}
 	}
-	e := &s.slabs[s.hand.slab][s.hand.at]
+	e := &s.entries.slabs[s.hand.slab][s.hand.at]
 	s.hand.at++
 	return e
 }
@@ -93,9 +68,9 @@ func (s *Store[S]) account(delta int64) {
 }
 
 // cost estimates the memory of an entry: itself, its share of the index (two
-// to three slots of 16 bytes), key and value.
+// to three slots of 8 bytes), key and value.
 func (s *Store[S]) cost(e *Entry[S]) int64 {
-	return int64(unsafe.Sizeof(*e)) + 48 + int64(len(e.key)) + s.valueCost(e)
+	return int64(unsafe.Sizeof(*e)) + 24 + int64(pieceSize(int(e.key))) + s.valueCost(e)
 }
 
 // valueCost estimates what a value holds outside of its entry, from its

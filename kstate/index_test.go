@@ -20,19 +20,20 @@ func TestIndexAgainstMap(t *testing.T) {
 				t.Fatalf("find(%s) = %v, want %v", key, e, model[string(key)])
 			}
 			if e == nil {
-				e = &Entry[int]{key: string(key)}
-				x.insert(x.hash(key), e)
-				model[e.key] = e
+				e = x.take()
+				x.insert(x.hash(key), e, key)
+				model[string(key)] = e
 			} else if rng.IntN(2) == 0 {
 				x.remove(e)
-				delete(model, e.key)
+				x.give(e)
+				delete(model, string(key))
 			}
 		}
 		n := 0
 		x.all(func(e *Entry[int]) {
 			n++
-			if model[e.key] != e {
-				t.Errorf("all has %s", e.key)
+			if model[string(x.key(e))] != e {
+				t.Errorf("all has %s", x.key(e))
 			}
 		})
 		if n != len(model) || x.n != n {

@@ -29,7 +29,7 @@ func (s *Store[S]) Peek(key []byte) (value []byte, err error) {
 	case !e.has:
 		return nil, nil
 	case s.mode == decodes:
-		return slices.Clone(e.enc), nil
+		return slices.Clone(s.entries.encoded(e)), nil
 	}
 	value, err = s.Encoded(e)
 	return slices.Clone(value), err

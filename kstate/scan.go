@@ -3,7 +3,6 @@ package kstate
 import (
 	"bytes"
 	"slices"
-	"strings"
 )
 
 // Each calls fn for every key that has a value, as this transaction sees it, in
@@ -15,7 +14,7 @@ func (s *Store[S]) Each(fn func(key []byte, v S) error) error {
 	}
 	cached := make([]*Entry[S], 0, s.entries.n)
 	s.entries.all(func(e *Entry[S]) { cached = append(cached, e) })
-	slices.SortFunc(cached, func(a, b *Entry[S]) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(cached, func(a, b *Entry[S]) int { return bytes.Compare(s.entries.key(a), s.entries.key(b)) })
 	if s.complete {
 		return s.eachCached(cached, fn)
 	}
@@ -31,7 +30,7 @@ func (s *Store[S]) eachCached(cached []*Entry[S], fn func(key []byte, v S) error
 		if err != nil {
 			return err
 		}
-		if err := fn([]byte(e.key), v); err != nil {
+		if err := fn(slices.Clone(s.entries.key(e)), v); err != nil {
 			return err
 		}
 	}
@@ -43,7 +42,7 @@ func (s *Store[S]) eachCached(cached []*Entry[S], fn func(key []byte, v S) error
 func (s *Store[S]) eachMerged(cached []*Entry[S], fn func(key []byte, v S) error) error {
 	err := s.db.Each(func(key, value []byte) error {
 		n, found := slices.BinarySearchFunc(cached, key, func(e *Entry[S], key []byte) int {
-			return bytes.Compare([]byte(e.key), key)
+			return bytes.Compare(s.entries.key(e), key)
 		})
 		if err := s.eachCached(cached[:n], fn); err != nil {
 			return err
@@ -73,7 +72,7 @@ func (s *Store[S]) fresh(e *Entry[S]) (v S, err error) {
 		s.typ.Copy(&v, &e.value)
 		return v, nil
 	case e.undo == 0:
-		err = s.decode(e.enc, &v)
+		err = s.decode(s.entries.encoded(e), &v)
 	default:
 		var value []byte
 		if value, err = s.Encoded(e); err != nil {
@@ -82,7 +81,7 @@ func (s *Store[S]) fresh(e *Entry[S]) (v S, err error) {
 		err = s.decode(value, &v)
 	}
 	if err != nil {
-		return v, s.keyError([]byte(e.key), err)
+		return v, s.keyError(s.entries.key(e), err)
 	}
 	return v, nil
 }

@@ -42,8 +42,6 @@ type Store[S any] struct {
 	schemaSent  bool           // ... once this transaction commits
 
 	entries  index[S]
-	slabs    [][]Entry[S] // what the clock hand goes around
-	free     []*Entry[S]
 	hand     clock
 	complete bool // every key with a value is in entries: absence needs no read
 	grown    bool // entries were added since the last BeginRecord

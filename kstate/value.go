@@ -56,7 +56,7 @@ func (s *Store[S]) Encoded(e *Entry[S]) ([]byte, error) {
 	}
 	value, err := s.typ.Append(append(s.valueBuf[:0], s.header...), &e.value)
 	if err != nil {
-		return nil, s.keyError([]byte(e.key), err)
+		return nil, s.keyError(s.entries.key(e), err)
 	}
 	s.valueBuf = value
 	return value, nil
