@@ -192,10 +192,8 @@ func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run 
 		restored := p.metrics.restored.WithLabelValues(stage.stores[i].uid)
 		reads[i] = &logread.Part{
 			Topic: stage.stores[i].changelog, Partition: ref.partition, From: r.From(), To: bounds[i].End,
-			Apply: func(rec *kgo.Record) error {
-				restored.Inc()
-				return r.Apply(rec.Offset, rec.Key, rec.Value)
-			},
+			Apply:   func(rec *kgo.Record) error { return r.Apply(rec.Offset, rec.Key, rec.Value) },
+			Applied: func(n int) { restored.Add(float64(n)) },
 		}
 	}
 	finished := p.followRestore(ref, reads)

@@ -19,6 +19,8 @@ type Part struct {
 	From, To  int64 // To: at most the high watermark, read uncommitted (S3)
 	// Apply takes each record, in order; an error ends the reading.
 	Apply func(*kgo.Record) error
+	// Applied, if set, is told now and then how many records Apply took since.
+	Applied func(n int)
 	// next is the offset to read next; at the end it is >= To. Others may look
 	// at it while the part is read.
 	next atomic.Int64
@@ -116,17 +118,24 @@ func poll(ctx context.Context, cl *kgo.Client, open map[string]map[int32]*Part) 
 
 // take applies records below the end and reports whether the end is reached.
 func (p *Part) take(records []*kgo.Record) (finished bool, err error) {
+	next, applied := p.next.Load(), 0
 	for _, rec := range records {
 		if rec.Offset >= p.To {
-			p.next.Store(p.To)
-			return true, nil
+			next = p.To
+			break
 		}
 		if !rec.Attrs.IsControl() {
 			if err := p.Apply(rec); err != nil {
 				return false, err
 			}
+			applied++
 		}
-		p.next.Store(rec.Offset + 1)
+		next = rec.Offset + 1
 	}
-	return p.next.Load() >= p.To, nil
+	// Once per fetch: what others look at costs more than most records do.
+	p.next.Store(next)
+	if p.Applied != nil {
+		p.Applied(applied)
+	}
+	return next >= p.To, nil
 }
