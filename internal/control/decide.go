@@ -25,6 +25,17 @@ type Facts struct {
 	Waited bool
 	// Removed says that the seats of the stopped run were removed from the group.
 	Removed bool
+	// JobFile is what the commands in a refusal name; "" for a job in Go.
+	JobFile string
+}
+
+// start is the command that starts this job with flags, as a user types it.
+func (f Facts) start(flags ...string) string {
+	words := append([]string{"procd start"}, flags...)
+	if f.JobFile != "" {
+		words = append(words, f.JobFile)
+	}
+	return strings.Join(words, " ")
 }
 
 // Action is what a start has to do next.
@@ -87,7 +98,7 @@ func goOn(v *View, f Facts) Verdict {
 	}
 	stopped := c.State.State == Stopped
 	if stopped && !f.Resume {
-		return refuseStopped(c, f.From)
+		return refuseStopped(c, f)
 	}
 	run := c.State.Run
 	if stopped {
@@ -144,11 +155,11 @@ func quiet(f Facts, c Current, verdict Verdict) Verdict {
 	if !f.Waited {
 		return Verdict{Action: Wait, Reason: who}
 	}
-	reason, hint := alive(c, verdict)
+	reason, hint := alive(c, f, verdict)
 	return refuse(reason+" ("+who+")", hint)
 }
 
-func alive(c Current, verdict Verdict) (reason, hint string) {
+func alive(c Current, f Facts, verdict Verdict) (reason, hint string) {
 	stop := "procd stop " + c.Generation.Job
 	switch {
 	case c.Generation.Generation == 0:
@@ -159,16 +170,16 @@ func alive(c Current, verdict Verdict) (reason, hint string) {
 	case verdict.From != nil:
 		return "the job does not run, but its group still has members", stop + " again removes them; then start again"
 	case verdict.Action == Revise && c.State.State == Running:
-		return "the job is already running with another definition", stop + ", then start with --resume"
+		return "the job is already running with another definition", stop + ", then " + f.start("--resume")
 	case verdict.Action == Create:
 		return "the job was reset, but processes of it are still running", "end them, then start again"
 	}
-	return "the job was stopped, but processes of it are still running", stop + " again removes them; then start with --resume"
+	return "the job was stopped, but processes of it are still running", stop + " again removes them; then " + f.start("--resume")
 }
 
 // refuseStopped is the answer to what a container's restart policy does after
 // a stop (P6).
-func refuseStopped(c Current, from *Candidate) Verdict {
+func refuseStopped(c Current, f Facts) Verdict {
 	at := ""
 	if !c.State.At.IsZero() {
 		at = " at " + timestamp(c.State.At)
@@ -177,12 +188,12 @@ func refuseStopped(c Current, from *Candidate) Verdict {
 	if c.State.By != "" {
 		by = " by " + c.State.By
 	}
-	where, hint := "", "continue it with procd start --resume"
+	where, hint := "", "continue it with "+f.start("--resume")
 	if c.State.Savepoint != "" {
 		where = " with savepoint " + c.State.Savepoint
-		hint = "start from there with procd start --savepoint " + c.State.Savepoint + ", or continue with --resume"
+		hint = "start from there with " + f.start("--savepoint", c.State.Savepoint) + ", or continue with --resume"
 	}
-	switch {
+	switch from := f.From; {
 	case from == nil || from.Manifest == nil:
 	case from.Latest:
 		hint += ", or go back with --savepoint " + from.Ref.ID

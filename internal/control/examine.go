@@ -150,7 +150,9 @@ func refusedBy(v savepoint.Verdict, from *Candidate, job string) *Refused {
 	for _, l := range v.Lines {
 		if l.Level == savepoint.Refuse {
 			reasons = append(reasons, fmt.Sprintf("%s (%s)", l.Text, l.Rule))
-			hints = append(hints, l.Hint)
+			if !slices.Contains(hints, l.Hint) {
+				hints = append(hints, l.Hint)
+			}
 		}
 	}
 	hint := strings.Join(hints, "; ")

@@ -69,14 +69,14 @@ func begins(v *View, f Facts) (begin Verdict, reason string) {
 		return begin, fmt.Sprintf("the latest savepoint is %s, and latest never rewinds; to go back name its id", from.Ref.ID)
 	}
 	if from.Manifest == nil {
-		return refuseGone(c, from.Ref), ""
+		return refuseGone(c, f), ""
 	}
 	if from.Latest {
 		return beginFrom(c, f), ""
 	}
 	if g, ok := v.basedOn(from.Ref); ok && !f.Again {
 		return refuse(fmt.Sprintf("generation %d began with savepoint %s already, and that start is over: the job is at generation %d, %s",
-			g.Generation, from.Ref.ID, c.Generation.Generation, c.State.State), "go back to it once more with --again"), ""
+			g.Generation, from.Ref.ID, c.Generation.Generation, c.State.State), "go back to it once more with "+f.start("--savepoint", from.Ref.ID, "--again")), ""
 	}
 	return beginFrom(c, f), ""
 }
@@ -86,10 +86,6 @@ func beginFrom(c Current, f Facts) Verdict {
 	if c.State.Run != f.Run {
 		return refuse(fmt.Sprintf("the job is already running: %s started it meanwhile (%s)", c.State.By, origins(c.Generation)),
 			"procd stop "+c.Generation.Job+" first, if this start is the one that counts")
-	}
-	if ref := f.From.Ref; ref.Form != savepoint.Native {
-		return refuse(fmt.Sprintf("savepoint %s at %s is %s: its rows are for other tools to read, and a job does not start from them", ref.ID, ref.Path, ref.Form),
-			"start from the savepoint that it was exported from")
 	}
 	stores, err := baseVersions(f.From.Manifest, f.Definition)
 	if err != nil {
@@ -116,14 +112,15 @@ func cameFrom(g Generation, ref SavepointRef) bool { return g.Savepoint != nil &
 
 // refuseGone is the answer to a start that would begin with a savepoint that is
 // not there any more.
-func refuseGone(c Current, ref SavepointRef) Verdict {
+func refuseGone(c Current, f Facts) Verdict {
+	ref := f.From.Ref
 	if c.State.State == Stopped && c.State.Savepoint == ref.ID {
 		return refuse(fmt.Sprintf("the job was stopped with savepoint %s, which is not there any more", ref.ID),
-			"continue with procd start --resume, or put it back")
+			"continue with "+f.start("--resume")+", or put it back")
 	}
 	hint := "start without --savepoint, or from one that procd savepoints lists"
 	if c.State.State == Stopped {
-		hint = "continue with procd start --resume, or start from one that procd savepoints lists"
+		hint = "continue with " + f.start("--resume") + ", or start from one that procd savepoints lists"
 	}
 	return refuse(fmt.Sprintf("savepoint %s was removed; the job is at %s, %s", ref.ID, origins(c.Generation), c.State.State), hint)
 }

@@ -43,7 +43,7 @@ func (p *Plane) preview(ctx context.Context, d Definition, o StartOptions) (Prev
 	}
 	_, live := group.split("")
 	from := o.Savepoint.candidate()
-	facts := Facts{Definition: d, Resume: o.Resume, From: from, Again: o.Again, Run: view.State().Run, Live: live}
+	facts := Facts{Definition: d, Resume: o.Resume, From: from, Again: o.Again, Run: view.State().Run, Live: live, JobFile: o.JobFile}
 	verdict := Decide(view, facts)
 	if verdict.Action == Remove {
 		facts.Live = nil
