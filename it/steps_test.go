@@ -1,6 +1,7 @@
 package it
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -414,4 +415,86 @@ func TestCommandKilled(t *testing.T) {
 	r.handOver(p)
 	r.verifySettled()
 	r.check()
+}
+
+// TestBrokerFailsInSavepoint breaks the broker, or the way to it, at the steps
+// of a stop at a savepoint and of the start from it. The processes are left
+// alone: the one that runs the job finds its way, and the command gets a result.
+func TestBrokerFailsInSavepoint(t *testing.T) {
+	t.Parallel()
+	k := ownKafka(t, kafkatest.BrokerOptions{Proxied: true})
+	r := newRelay(t, k.direct(), options{})
+	random := rand.New(rand.NewPCG(run.seed, 7))
+	p := r.startAt(k.address, r.data)
+	r.waitDone(time.Minute)
+	count := k.setTrap(0, kafkatest.Pass)
+	r.handOver(p)
+	stops := count.count.Load()
+	r.some()
+	count = k.setTrap(0, kafkatest.Pass)
+	p = r.startAt(k.address, r.data, "--savepoint", r.at.id)
+	r.waitDone(time.Minute)
+	starts := count.count.Load()
+
+	for i := range soak(4, 100) {
+		faults := []kafkatest.Fate{kafkatest.LoseReply, kafkatest.LoseRequest, kafkatest.CutAtReply}
+		fate := faults[random.IntN(len(faults))]
+		kills := i%2 == 0 // the broker, and the request or its reply with it
+		r.some()
+		r.waitDone(time.Minute)
+		id := savepointID(int(i))
+		trap := k.setTrap(1+random.Int64N(stops), fate)
+		asks := r.launch(r.kafka.address, "savepoint-and-stop", r.Name, "--id", id)
+		k.breaks(trap, asks.Done(), kills)
+		code := r.ends(asks, 2*time.Minute)
+		t.Logf("stop %d (%s, broker killed: %v): exit code %d, %s%s", i, trap.what, kills, code, asks.Stdout, asks.Stderr)
+		switch stands := r.state(); {
+		case code == 0 && stands == "STOPPED":
+			r.standsAt(r.inspect(id))
+		case code == 1 && stands == "RUNNING":
+			if strings.Contains(asks.Stderr.String(), "is complete, but") {
+				r.passes(r.inspect(id))
+			}
+			r.waitDone(time.Minute)
+			r.handOver()
+		default:
+			t.Fatalf("exit code %d, and the job is %s: %s", code, stands, p.Stderr.Tail(20))
+		}
+		if ended := r.ends(p, time.Minute); ended != 0 {
+			t.Errorf("the process ended with %d: %s", ended, p.Stderr.Tail(3))
+		}
+
+		r.change()
+		r.some()
+		before := len(r.generations())
+		trap = k.setTrap(1+random.Int64N(starts), fate)
+		p = r.startAt(k.address, r.data, "--savepoint", r.at.id)
+		k.breaks(trap, r.caughtUp(), kills)
+		t.Logf("start %d (%s, broker killed: %v)", i, trap.what, kills)
+		r.waitDone(time.Minute)
+		if n := len(r.generations()); n != before+1 {
+			t.Errorf("%d new generations", n-before)
+		}
+	}
+	r.handOver(p)
+	r.verifySettled()
+	r.check()
+}
+
+// breaks waits until the trap has sprung, or done is closed, and lets all
+// requests pass again; kills is whether the broker is killed and restarted too.
+func (k *kafka) breaks(t *trap, done <-chan struct{}, kills bool) {
+	select {
+	case <-t.sprung:
+	case <-done:
+	}
+	k.broker.Proxy().Judge(nil)
+	if kills {
+		k.broker.Kill()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if err := k.broker.Restart(ctx); err != nil {
+			panic(err)
+		}
+	}
 }
