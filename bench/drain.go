@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/procd/procd/internal/kafkatest"
@@ -126,5 +127,8 @@ func (s *session) once(ctx context.Context, e *engine, w *workload, topic string
 		return nil, err
 	}
 	defer s.b.remove(r)
+	if s.profiles != "" {
+		r.profile = filepath.Join(s.profiles, w.name+"-"+e.name+".pprof")
+	}
 	return measure(r)
 }

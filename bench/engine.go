@@ -8,11 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/procd/procd"
 	"github.com/procd/procd/bench/peer/bare"
 	"github.com/procd/procd/internal/cli"
 	"github.com/procd/procd/internal/kafkatest"
@@ -46,6 +46,29 @@ type run struct {
 	dir     string // for state; the engine's own
 	proc    *kafkatest.Process
 	commit  time.Duration
+	profile string // file for a CPU profile, if the engine is written in Go
+}
+
+// profileVariable is how a process is told the file for its CPU profile.
+const profileVariable = "PROCD_BENCH_PROFILE"
+
+// profiled runs a role of this program, under a profile if one is asked for.
+func profiled(role func([]string) int, args []string) int {
+	path := os.Getenv(profileVariable)
+	if path == "" {
+		return role(args)
+	}
+	f, err := os.Create(path)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return 1
+	}
+	defer f.Close()
+	defer pprof.StopCPUProfile()
+	return role(args)
 }
 
 func (r *run) group() string { return r.e.group(r.job) }
@@ -60,7 +83,11 @@ func (r *run) start(args ...string) error {
 	}
 	command := append(r.e.command(r), args...)
 	var err error
-	r.proc, err = kafkatest.Existing(command[0]).Start(r.dir, nil, command[1:]...)
+	var env []string
+	if r.profile != "" {
+		env = append(env, profileVariable+"="+r.profile)
+	}
+	r.proc, err = kafkatest.Existing(command[0]).Start(r.dir, env, command[1:]...)
 	return err
 }
 
@@ -126,9 +153,8 @@ func asProcd(args []string) int {
 		case w.name != name:
 		case w.yaml != nil:
 			return cli.Main(context.Background(), args[4:], cli.Standard(), nil)
-		default:
-			os.Args = append(os.Args[:1], args[4:]...)
-			procd.Main(w.job(job, in, out))
+		default: // what procd.Main does, but for the profile
+			return cli.Main(context.Background(), args[4:], cli.Standard(), w.job(job, in, out))
 		}
 	}
 	fmt.Fprintf(os.Stderr, "no workload %q\n", name)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"syscall"
@@ -27,9 +28,9 @@ func main() {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case procdRole:
-			os.Exit(asProcd(os.Args[2:]))
+			os.Exit(profiled(asProcd, os.Args[2:]))
 		case bareRole:
-			os.Exit(asBare(os.Args[2:]))
+			os.Exit(profiled(asBare, os.Args[2:]))
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,6 +51,7 @@ type session struct {
 	runs     int // of procd and the bare loop
 	peerRuns int // of the others
 	report   *report
+	profiles string // directory; empty: none
 
 	topic string // holds what input and size say; empty: none
 	input *input
@@ -91,6 +93,7 @@ func bench(ctx context.Context) error {
 	seconds := flag.Float64("seconds", 10, "how long latencies are measured, for each engine and load")
 	quick := flag.Bool("quick", false, "a few minutes: fewer records, one run")
 	jsonFile := flag.String("json", "", "write all figures to this file")
+	profiles := flag.String("profiles", "", "write CPU profiles of drains by procd and the bare loop to this directory")
 	brokers := flag.String("broker", "", "use this Kafka instead of starting one; its CPU time is not measured then")
 	record := flag.Bool("record", false, "write the ratios to the bare loop to bench/baseline.json, to compare later runs with")
 	flag.Parse()
@@ -105,7 +108,15 @@ func bench(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("-engines: %w", err)
 	}
-	s := &session{records: *records, runs: *runs, peerRuns: *peerRuns, seconds: *seconds, quick: *quick, report: newReport(os.Args[1:])}
+	if *profiles != "" {
+		if *profiles, err = filepath.Abs(*profiles); err == nil {
+			err = os.MkdirAll(*profiles, 0o755)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s := &session{records: *records, runs: *runs, peerRuns: *peerRuns, seconds: *seconds, quick: *quick, profiles: *profiles, report: newReport(os.Args[1:])}
 	if err := s.choose(ctx, who); err != nil {
 		return err
 	}
