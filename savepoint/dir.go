@@ -28,6 +28,17 @@ func OpenDir(path string) (*Dir, error) {
 // Close closes the directory; open files stay open.
 func (d *Dir) Close() error { return d.root.Close() }
 
+// isAt reports whether path leads to this directory; true where that cannot be
+// found out.
+func (d *Dir) isAt(path string) bool {
+	there, err := os.Stat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	here, err := d.root.Stat(".")
+	return err != nil || os.SameFile(there, here)
+}
+
 // Open opens a regular file.
 func (d *Dir) Open(name string) (ReadFile, error) {
 	before, err := d.Lstat(name)

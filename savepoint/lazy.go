@@ -17,12 +17,14 @@ func LocationAt(path string) *Location {
 }
 
 // lazyDir is a directory of the disk that is opened at its first use, and made
-// by the first MkdirAll.
+// by the first MkdirAll. A process of a job lives long: if the directory was
+// removed or mounted over meanwhile, what counts is what is at the path now.
 type lazyDir struct {
 	path string
 
 	mu   sync.Mutex
-	root *Dir // nil: not opened yet
+	root *Dir   // nil: not opened yet
+	old  []*Dir // not at the path any more, but perhaps in use
 }
 
 // open opens the directory. While it is missing the error is fs.ErrNotExist.
@@ -30,7 +32,11 @@ func (d *lazyDir) open() (*Dir, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.root != nil {
-		return d.root, nil
+		if d.root.isAt(d.path) {
+			return d.root, nil
+		}
+		d.old = append(d.old, d.root)
+		d.root = nil
 	}
 	root, err := OpenDir(d.path)
 	if err == nil {
@@ -42,10 +48,14 @@ func (d *lazyDir) open() (*Dir, error) {
 func (d *lazyDir) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.root == nil {
-		return nil
+	var err error
+	if d.root != nil {
+		err = d.root.Close()
 	}
-	return d.root.Close()
+	for _, root := range d.old {
+		err = errors.Join(err, root.Close())
+	}
+	return err
 }
 
 // Open opens a regular file.

@@ -39,3 +39,27 @@ func TestLocationAt(t *testing.T) {
 	}
 	must(t, a.Abort())
 }
+
+// A directory that was removed, or replaced, is one that can be used again.
+func TestLocationIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "savepoints")
+	loc := LocationAt(path)
+	defer func() { must(t, loc.Close()) }()
+	const id = "20261122T101530Z-3f9c"
+	for attempt := 1; attempt <= 3; attempt++ {
+		a, err := loc.Begin(id, attempt, "token")
+		must(t, err)
+		must(t, os.RemoveAll(path))
+		if attempt == 2 {
+			must(t, os.Mkdir(path, 0o755))
+		}
+		if _, err := a.Complete(t.Context(), &Manifest{ID: id}, "a job"); err == nil {
+			t.Error("a directory that is gone was completed")
+		}
+		must(t, a.Abort())
+	}
+	must(t, os.WriteFile(path, nil, 0o644))
+	if _, err := loc.Begin(id, 4, "token"); err == nil {
+		t.Error("a file is no location")
+	}
+}
