@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"text/template"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/procd/procd/internal/kafkatest"
 )
 
 // tolerantYAML is another version of the motion alarm: one motion may be a cat,
@@ -279,52 +275,6 @@ func TestSavepointPitStop(t *testing.T) {
 	must(t, sameAlarms(j.read(j.Out), h.alarms))
 	must(t, sameRooms(again, h.rooms))
 	j.verifySettled()
-}
-
-// TestSavepointKilled kills processes with -9 in the middle of savepoints: each
-// that is said to be saved holds the model's state at its offsets, the others
-// are not there, and the output stays exact.
-func TestSavepointKilled(t *testing.T) {
-	j := newJob(t, sharedKafka(t), options{})
-	j.watch()
-	random := rand.New(rand.NewPCG(run.seed, 2))
-	g := newGenerator(run.seed, 300)
-	j.produce(g.arm()...)
-	feed := j.feed(g, feedRate/2)
-	procs := []*kafkatest.Process{j.start(), j.start()}
-	j.waitOutput(1000, time.Minute)
-	var saved []taken
-	end := time.Now().Add(soak(20*time.Second, 5*time.Minute))
-	for n := 0; time.Now().Before(end); n++ {
-		id := fmt.Sprintf("20260101T0000%02dZ-%04x", n%60, n)
-		j.output("savepoint", j.Name, "--wait=false", "--id", id)
-		time.Sleep(time.Duration(random.IntN(120)) * time.Millisecond) // when the kill comes is the test
-		victim := n % len(procs)
-		procs[victim].Kill()
-		j.ended[procs[victim]] = true
-		procs[victim] = j.start()
-		stdout, stderr, code := j.command("savepoint", j.Name, "--id", id)
-		t.Logf("savepoint %d: exit code %d, %s%s", n, code, stdout, stderr)
-		switch {
-		case code == 0:
-			saved = append(saved, j.inspect(id))
-		case code != 1:
-			t.Errorf("exit code %d", code)
-		case exists(filepath.Join(filepath.Dir(j.file), "savepoints", id)):
-			t.Errorf("%s failed, and is there", id)
-		}
-	}
-	must(t, feed.stop())
-	j.waitDone(time.Minute)
-	j.interrupt(procs...)
-	j.verify()
-	input := j.read(j.In)
-	for _, s := range saved {
-		h := newHistory()
-		must(t, h.pass(input, nil, s.offsets, eager))
-		must(t, sameRooms(s, h.rooms))
-	}
-	t.Logf("%d savepoints were saved", len(saved))
 }
 
 func exists(path string) bool {
