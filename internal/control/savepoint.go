@@ -68,7 +68,10 @@ type Attempt struct {
 	Stages []string `json:"stages,omitempty"`
 	Ends   Offsets  `json:"ends,omitempty"`
 	// Reason is why the attempt before this one failed.
-	Reason string    `json:"reason,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Failed is how many attempts before this one failed by themselves, not by
+	// a rebalance or the end of their coordinator.
+	Failed int       `json:"failed,omitempty"`
 	At     time.Time `json:"at"`
 }
 

@@ -22,8 +22,9 @@
 //	answer    SAVED; of a stop STOPPED in the same transaction
 //
 // Anything that goes wrong ends the attempt: a rebalance, a worker's error, a
-// timeout, an error of the location. The next one begins from nothing, at most
-// [MaxAttempts] times.
+// timeout, an error of the location, the end of its coordinator. The next one
+// begins from nothing. After [MaxFailures] that failed by themselves, or
+// [MaxAttempts] in all, the savepoint has failed.
 //
 // The order of things, and why:
 //

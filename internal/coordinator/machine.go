@@ -10,8 +10,15 @@ import (
 	"github.com/procd/procd/topology"
 )
 
-// MaxAttempts is how often a savepoint is tried before it has failed.
-const MaxAttempts = 3
+// MaxFailures is how many attempts may fail by themselves before a savepoint has
+// failed. One that a rebalance or the end of its coordinator broke off does not
+// count, or a rolling restart of three processes would be enough to fail it; but
+// whatever the reason is, there are [MaxAttempts] at most: a savepoint may be
+// what makes the processes crash.
+const (
+	MaxFailures = 3
+	MaxAttempts = 10
+)
 
 // Limits bound the phases of an attempt. A phase without news of any worker for
 // that long has failed.
@@ -84,6 +91,7 @@ type attempt struct {
 	stage   stage
 	started time.Time // of the first attempt that this machine knows
 	reason  string    // why the last attempt failed
+	failed  int       // attempts that failed by themselves
 	result  control.Result
 
 	begun  bool
@@ -260,7 +268,7 @@ func (m *Machine) next() bool {
 		return false
 	}
 	if known, ok := m.view.Attempt(); ok && known.Request == r.ID {
-		m.job.attempt = known.Attempt
+		m.job.attempt, m.job.failed = known.Attempt, known.Failed
 		m.job.reason = "the coordinator changed"
 		if known.Phase == control.PhaseOver && known.Reason != "" {
 			m.job.reason = known.Reason
@@ -274,16 +282,19 @@ func (m *Machine) next() bool {
 func (m *Machine) claim() {
 	j := m.job
 	j.attempt++
-	*j = attempt{request: j.request, key: j.key, started: j.started, reason: j.reason, stage: claiming}
+	*j = attempt{request: j.request, key: j.key, started: j.started, reason: j.reason, failed: j.failed, stage: claiming}
 	phase := control.PhaseMuster
-	if j.attempt > MaxAttempts {
+	if j.over() {
 		phase = control.PhaseOver
 	}
 	m.emit(Claim{j.key, control.Attempt{
 		Request: j.request.ID, Attempt: j.attempt, Coordinator: m.cfg.Coordinator,
-		Run: j.request.Run, Phase: phase, Stop: j.request.Stop, Reason: j.reason,
+		Run: j.request.Run, Phase: phase, Stop: j.request.Stop, Reason: j.reason, Failed: j.failed,
 	}})
 }
+
+// over says that the attempt at hand is none any more, but the end of the last.
+func (j *attempt) over() bool { return j.failed >= MaxFailures || j.attempt > MaxAttempts }
 
 func (m *Machine) claimed(o Claimed) {
 	switch {
@@ -292,7 +303,7 @@ func (m *Machine) claimed(o Claimed) {
 		m.wait()
 	case o.Err != nil:
 		m.retry()
-	case m.job.attempt > MaxAttempts:
+	case m.job.over():
 		m.close()
 	default:
 		m.enter(mustering)
@@ -307,8 +318,15 @@ func (m *Machine) close() {
 	m.emit(Begin{m.job.key, false})
 }
 
-// fail gives the attempt up: the next claim tells the workers.
+// fail gives the attempt up, for something that may be so again: the next claim
+// tells the workers.
 func (m *Machine) fail(reason string) {
+	m.job.failed++
+	m.interrupt(reason)
+}
+
+// interrupt gives the attempt up for nothing that is its fault.
+func (m *Machine) interrupt(reason string) {
 	m.job.reason = reason
 	m.claim()
 }
@@ -327,6 +345,7 @@ func (m *Machine) overtaken() bool {
 func (m *Machine) wait() {
 	known, _ := m.view.Attempt()
 	m.job.attempt = max(m.job.attempt, known.Attempt)
+	m.job.failed = max(m.job.failed, known.Failed)
 	m.job.again = nil
 	m.job.reason = "the coordinator changed"
 	m.enter(waiting)
@@ -350,7 +369,7 @@ func (m *Machine) say(phase control.Phase, hold bool) {
 	a := control.Attempt{
 		Request: j.request.ID, Attempt: j.attempt, Coordinator: m.cfg.Coordinator, Step: j.said,
 		Run: j.request.Run, Phase: phase, Stop: j.request.Stop, Hold: hold,
-		Location: m.cfg.Location, Token: j.token,
+		Location: m.cfg.Location, Token: j.token, Failed: j.failed,
 	}
 	if phase == control.PhaseCut {
 		a.Stages, a.Ends = m.layout.upTo(j.wave+1), j.ends

@@ -22,12 +22,12 @@ func (m *Machine) watch() bool {
 			return false
 		}
 		known, _ := m.view.Attempt()
-		j.attempt = max(j.attempt, known.Attempt)
+		j.attempt, j.failed = max(j.attempt, known.Attempt), max(j.failed, known.Failed)
 		m.claim()
 		return true
 	}
-	if problem := j.roster.check(reports); problem != "" {
-		return m.disturbed(problem)
+	if problem, failed := j.roster.check(reports); problem != "" {
+		return m.disturbed(problem, failed)
 	}
 	tasks := j.roster.tasks(m.layout, reports)
 	switch j.stage {
@@ -78,12 +78,16 @@ func (m *Machine) timedOut(what string) bool {
 // disturbed handles a rebalance or an error after the muster. Once everything
 // is copied it cannot harm the savepoint; but of a stop nobody knows any more
 // whether the job stands at it (P11).
-func (m *Machine) disturbed(problem string) bool {
-	if m.job.stage == publishing {
+func (m *Machine) disturbed(problem string, failed bool) bool {
+	switch {
+	case m.job.stage == publishing:
 		m.job.broken = problem
 		return false
+	case failed:
+		m.fail(problem)
+	default:
+		m.interrupt(problem)
 	}
-	m.fail(problem)
 	return true
 }
 
@@ -210,7 +214,7 @@ func (m *Machine) published(o Published) {
 	}
 	// What the view says by now counts too, or a stop could be written that a
 	// worker has taken back already (P11).
-	if problem := m.job.roster.check(m.view.Reports(m.job.request.ID, m.job.attempt)); problem != "" {
+	if problem, _ := m.job.roster.check(m.view.Reports(m.job.request.ID, m.job.attempt)); problem != "" {
 		m.job.broken = problem
 	}
 	r := control.Result{Saved: true, SHA256: o.Complete.SHA256, Bytes: o.Complete.Bytes, Rows: o.Complete.Rows}
@@ -227,7 +231,9 @@ func (m *Machine) published(o Published) {
 func (m *Machine) answer(r control.Result) {
 	j := m.job
 	r.Request = j.request
-	r.Attempts = min(j.attempt, MaxAttempts)
+	if r.Attempts = j.attempt; j.over() {
+		r.Attempts = min(j.attempt-1, MaxAttempts)
+	}
 	r.Location = m.cfg.Location
 	r.Started = j.started
 	for _, report := range m.view.Reports(j.request.ID, j.attempt) {

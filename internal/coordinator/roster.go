@@ -71,30 +71,41 @@ func enlist(report control.Report, owner map[task]string) (e enlisted, missing s
 	return e, ""
 }
 
-// check says what the reports have against going on; "" if nothing.
-func (r roster) check(reports []control.Report) string {
+// check says what the reports have against going on, "" if nothing, and whether
+// it is a failure: a rebalance is none.
+func (r roster) check(reports []control.Report) (problem string, failed bool) {
 	for _, report := range reports {
 		if report.Err != "" {
-			return fmt.Sprintf("worker %s: %s", report.Worker, report.Err)
+			return fmt.Sprintf("worker %s: %s", report.Worker, report.Err), true
 		}
-		had, known := r[report.Worker]
-		if had.tasks == nil {
-			if len(report.Tasks) > 0 && (!known || had.session != report.Session) {
-				return fmt.Sprintf("the group was rebalanced: worker %s has tasks now", report.Worker)
-			}
-			continue
+	}
+	for _, report := range reports {
+		if what := r.moved(report); what != "" {
+			return fmt.Sprintf("the group was rebalanced: worker %s %s", report.Worker, what), false
 		}
-		if had.session != report.Session || len(report.Tasks) != len(had.tasks) {
-			return fmt.Sprintf("the group was rebalanced: worker %s joined again, or has other tasks", report.Worker)
+	}
+	return "", false
+}
+
+// moved says what is not as it was mustered; "" if nothing.
+func (r roster) moved(report control.Report) string {
+	had, known := r[report.Worker]
+	if had.tasks == nil {
+		if len(report.Tasks) > 0 && (!known || had.session != report.Session) {
+			return "has tasks now"
 		}
-		seen := make(map[task]bool, len(report.Tasks))
-		for _, t := range report.Tasks {
-			at := task{t.Stage, t.Partition}
-			if !had.tasks[at] || seen[at] {
-				return fmt.Sprintf("the group was rebalanced: worker %s has task %s now", report.Worker, at)
-			}
-			seen[at] = true
+		return ""
+	}
+	if had.session != report.Session || len(report.Tasks) != len(had.tasks) {
+		return "joined again, or has other tasks"
+	}
+	seen := make(map[task]bool, len(report.Tasks))
+	for _, t := range report.Tasks {
+		at := task{t.Stage, t.Partition}
+		if !had.tasks[at] || seen[at] {
+			return fmt.Sprintf("has task %s now", at)
 		}
+		seen[at] = true
 	}
 	return ""
 }

@@ -168,7 +168,7 @@ func TestWorkerStaysAway(t *testing.T) {
 	b.coordinate()
 	b.work("w0", "s0", 0)
 	taken := b.take(true)
-	if taken.Saved || taken.Stopped || taken.Attempts != MaxAttempts || !strings.Contains(taken.Reason, "no worker has said that it has task in:events/1") {
+	if taken.Saved || taken.Stopped || taken.Attempts != MaxFailures || !strings.Contains(taken.Reason, "no worker has said that it has task in:events/1") {
 		t.Errorf("result %+v", taken)
 	}
 	if left := b.unfinished(); len(left) > 0 {
