@@ -25,6 +25,7 @@ const (
 	exitUsage    = 2
 	exitRefused  = 3
 	exitNotFound = 4
+	exitTimedOut = 5
 )
 
 // wantEnd waits for a process to end by itself with the exit code, having said
