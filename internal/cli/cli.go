@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,9 +64,9 @@ func (a *app) root() *cobra.Command {
 		Short:         "Stateful stream processing next to Kafka, exactly once",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("there is no command %q; see `procd --help`", args[0])
+				return unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
@@ -85,9 +84,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError("%w; see `%s --help`", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(badFlag)
 	a.flags.add(root.PersistentFlags())
 	root.AddCommand(a.start(), a.stop(), a.list(), a.status(), a.reset(), a.health(), a.topology(), a.validate(), a.dev(), a.history(), a.get())
 	root.AddCommand(a.savepointCommands()...)
@@ -107,23 +104,6 @@ func (a *app) finish(cmd *cobra.Command) {
 	for _, below := range cmd.Commands() {
 		a.finish(below)
 	}
-}
-
-// usage makes a wrong number of arguments an error of usage.
-func usage(args cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, given []string) error {
-		if err := args(cmd, given); err != nil {
-			return usageError("%w: `%s` takes %s", err, cmd.CommandPath(), argumentsOf(cmd))
-		}
-		return nil
-	}
-}
-
-func argumentsOf(cmd *cobra.Command) string {
-	if _, arguments, ok := strings.Cut(cmd.Use, " "); ok {
-		return arguments
-	}
-	return "no argument"
 }
 
 // unbounded marks commands that run until they are told to end.

@@ -119,6 +119,9 @@ func report(w io.Writer, err error) {
 		}
 		text = fmt.Sprintf("%s is not valid: %s", mistakes[0].File, plural(len(mistakes), "mistake"))
 	}
+	if errors.Is(err, cluster.ErrUnreachable) {
+		text += "; are --brokers, $PROCD_BROKERS or brokers: in --config right, and is it running?"
+	}
 	if h := hinted(nil); errors.As(err, &h) && h.Hint() != "" {
 		text += "; " + h.Hint()
 	}

@@ -95,6 +95,9 @@ func (a *app) load(args []string) (*loaded, error) {
 
 // loadFile reads and plans a job file.
 func loadFile(path string) (*loaded, error) {
+	if missingFile(path) {
+		return nil, noFile(path)
+	}
 	file, err := config.Load(path)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,8 +23,8 @@ func (a *app) jobName(args []string) (string, error) {
 	if a.job != nil {
 		return a.job.Name(), nil
 	}
-	switch ext := filepath.Ext(args[0]); {
-	case ext == ".yaml", ext == ".yml":
+	switch {
+	case isJobFile(args[0]):
 		job, err := loadFile(args[0])
 		if err != nil {
 			return "", err
@@ -59,5 +58,5 @@ func (a *app) withPlane(cmd *cobra.Command, args []string, do func(ctx context.C
 		return err
 	}
 	defer plane.Close()
-	return do(cmd.Context(), plane, job, s)
+	return a.noJob(cmd.Context(), job, do(cmd.Context(), plane, job, s))
 }

@@ -61,7 +61,7 @@ func (a *app) check(ctx context.Context, p *control.Plane, job *loaded, o contro
 		return fmt.Errorf("%w: %s was removed", savepoint.ErrNotFound, gone.ID)
 	}
 	if o.Savepoint.Opened == nil {
-		return &failure{code: NotFound, err: fmt.Errorf("%s has no savepoint yet", job.plan.Job), hint: "take one with procd savepoint " + job.plan.Job}
+		return &failure{code: NotFound, err: fmt.Errorf("%s has no savepoint yet", job.plan.Job), hint: a.nearJob(ctx, job.plan.Job, "take one with procd savepoint "+job.plan.Job)}
 	}
 	verdict, err := p.Judge(ctx, job.plan, o)
 	if err != nil {

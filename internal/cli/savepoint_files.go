@@ -114,7 +114,7 @@ func (a *app) savepointRemove() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !savepoint.IsID(args[0]) {
-				return usageError("savepoint rm takes an id, as procd savepoints shows it; a copy elsewhere is yours to remove")
+				return usageError("%q is no id of a savepoint; procd savepoints shows them, and a copy elsewhere is yours to remove", args[0])
 			}
 			return a.withLocation(func(l *savepoint.Location, s settings) error {
 				return a.remove(cmd.Context(), l, s, args[0])

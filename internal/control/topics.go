@@ -220,6 +220,10 @@ func missing(topics []string, found map[string]foundTopic) error {
 	if len(absent) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; create it with kafka-topics.sh --create --topic %s, or mend the name in the job",
-		ErrTopicMissing, strings.Join(absent, ", "), absent[0])
+	create := make([]string, len(absent))
+	for i, t := range absent {
+		create[i] = "kafka-topics.sh --bootstrap-server HOST:PORT --create --partitions N --topic " + t
+	}
+	return fmt.Errorf("%w: %s; mend the name in the job, or: %s",
+		ErrTopicMissing, strings.Join(absent, ", "), strings.Join(create, " && "))
 }
