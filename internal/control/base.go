@@ -36,6 +36,8 @@ type BasePart struct {
 	// Adopt is the directory of the same partition on this seat, made by the
 	// generation that took the savepoint; "" if there is none (P15).
 	Adopt string
+
+	from *savepoint.Savepoint
 }
 
 // Base returns the savepoint that the generation began with, nil if it began
@@ -74,7 +76,7 @@ func (b *Base) Part(uid string, partition int32) (BasePart, bool) {
 		return BasePart{}, false
 	}
 	store, _ := b.Savepoint.Manifest().Store(uid)
-	found := BasePart{Dir: filepath.Join(b.Dir, "stores", uid, strconv.Itoa(int(partition))), Part: part}
+	found := BasePart{Dir: filepath.Join(b.Dir, "stores", uid, strconv.Itoa(int(partition))), Part: part, from: b.Savepoint}
 	for _, v := range store.Versions {
 		found.Versions = append(found.Versions, kstate.SchemaVersion{Version: v.Version, Schema: v.Schema})
 	}
@@ -82,12 +84,17 @@ func (b *Base) Part(uid string, partition int32) (BasePart, bool) {
 	return found, true
 }
 
-// Native is the part as a store is made from it; only of a native savepoint.
-func (p BasePart) Native() kstate.Base {
-	base := kstate.Base{
-		Instance: p.Part.Instance, Position: p.Part.Position(), Versions: p.Versions, Adopt: p.Adopt,
-		Open: p.open,
+// Store is the part as a store is made from it. What it reads ends with ctx.
+func (p BasePart) Store(ctx context.Context) kstate.Base {
+	base := kstate.Base{Instance: p.Part.Instance, Position: p.Part.Position(), Versions: p.Versions}
+	if p.from.Manifest().Form == savepoint.Portable {
+		base.Instance = "manifest-" + p.from.SHA256()
+		base.Rows = func(fn func(key []byte, version int, data []byte) error) error {
+			return p.from.EachRow(ctx, p.Part.UID, p.Part.Partition, func(r savepoint.Row) error { return fn(r.Key, r.Version, r.Data) })
+		}
+		return base
 	}
+	base.Adopt, base.Open = p.Adopt, p.open
 	for _, f := range p.Part.Files {
 		base.Files = append(base.Files, kstate.BaseFile{Name: f.Name, Size: f.Size, SHA256: f.SHA256})
 	}

@@ -528,7 +528,7 @@ func TestP15BaseAndAdoption(t *testing.T) {
 	if _, ok := base.Part("fresh", 0); ok {
 		t.Error("a new store has a base")
 	}
-	native := part.Native()
+	native := part.Store(b.context())
 	for _, f := range native.Files {
 		checkFile(t, native, f)
 	}

@@ -183,7 +183,7 @@ func (p *process) restoreStores(ctx context.Context, ref taskRef, s *start, run 
 	for i := range stage.stores {
 		bounds[i] = logs[topicPartition{stage.stores[i].changelog, ref.partition}]
 	}
-	restores, err := p.prepare(ref, bounds, detached)
+	restores, err := p.prepare(ctx, ref, bounds, detached)
 	if err != nil {
 		return nil, err
 	}
@@ -249,12 +249,12 @@ func (p *process) followRestore(ref taskRef, reads []*logread.Part) (finished fu
 const restoreShown = 500 * time.Millisecond
 
 // prepare looks at the directories of a task's stores.
-func (p *process) prepare(ref taskRef, bounds []kstate.LogBounds, detached bool) ([]*kstate.Restore, error) {
+func (p *process) prepare(ctx context.Context, ref taskRef, bounds []kstate.LogBounds, detached bool) ([]*kstate.Restore, error) {
 	stage := &p.layout.stages[ref.stage]
 	var restores []*kstate.Restore
 	for i := range stage.stores {
 		st := &stage.stores[i]
-		r, err := p.prepareStore(ref, st, bounds[i], detached)
+		r, err := p.prepareStore(ctx, ref, st, bounds[i], detached)
 		if err != nil {
 			return nil, abandon(restores, err)
 		}

@@ -152,7 +152,7 @@ func (t *task) sweepCommitted() (detached bool) {
 
 // prepareStore looks at the directory of one store, and where that needs it, at
 // the savepoint that the generation began with.
-func (p *process) prepareStore(ref taskRef, st *storeLayout, bounds kstate.LogBounds, detached bool) (*kstate.Restore, error) {
+func (p *process) prepareStore(ctx context.Context, ref taskRef, st *storeLayout, bounds kstate.LogBounds, detached bool) (*kstate.Restore, error) {
 	dir := p.cfg.Seat.StoreDir(p.generation(), st.uid, ref.partition)
 	id := kstate.Identity{Store: st.uid, Partition: ref.partition, Generation: p.generation(), TopicID: st.topicID}
 	if detached {
@@ -169,7 +169,7 @@ func (p *process) prepareStore(ref taskRef, st *storeLayout, bounds kstate.LogBo
 	if !ok {
 		return p.cfg.State.Prepare(dir, id, bounds) // a store that is new in this generation
 	}
-	r, err := p.cfg.State.PrepareFromBase(dir, id, bounds, part.Native())
+	r, err := p.cfg.State.PrepareFromBase(dir, id, bounds, p.showRows(ref, part.Store(ctx), part.Part.Entries()))
 	if errors.Is(err, kstate.ErrBase) {
 		return nil, &control.Refused{
 			Reason: fmt.Sprintf("store %s, partition %d, is not detached from savepoint %s, which cannot be used: %v", st.uid, ref.partition, p.cfg.Lease.Generation.Savepoint.ID, err),
@@ -193,6 +193,28 @@ func (p *process) reached(ref taskRef) (offsets []kstate.SourceOffset) {
 		}
 	}
 	return offsets
+}
+
+// rowsShown is after how many rows of a portable savepoint it is shown how many
+// are left.
+const rowsShown = 1 << 14
+
+// showRows shows how many rows of a base a task still has to read.
+func (p *process) showRows(ref taskRef, base kstate.Base, left int64) kstate.Base {
+	read := base.Rows
+	if read == nil {
+		return base
+	}
+	base.Rows = func(fn func(key []byte, version int, data []byte) error) error {
+		return read(func(key []byte, version int, data []byte) error {
+			if left%rowsShown == 0 {
+				p.restoreProgress(ref, left)
+			}
+			left--
+			return fn(key, version, data)
+		})
+	}
+	return base
 }
 
 // inherited is the progress of a task that opens for the first time in its
