@@ -104,8 +104,11 @@ type Report struct {
 	Worker  string `json:"worker"` // instance id: procd.<job>.<seat>.<n>
 	// Session is random and new whenever the worker joins the group or its
 	// tasks change: another one in the middle of an attempt ends the attempt.
-	Session string       `json:"session"`
-	Tasks   []TaskReport `json:"tasks"` // all that the worker has
+	Session string `json:"session"`
+	// Joined says that the worker has found the token: one that has no tasks says
+	// so too, since it may get some (P13).
+	Joined bool         `json:"joined,omitempty"`
+	Tasks  []TaskReport `json:"tasks"` // all that the worker has
 	// Bytes is how much the worker copied so far, Total how much it knows that
 	// it has to copy, both over all its tasks. They are for the progress bar;
 	// and a pre-copy or copy that reports no new bytes for long has failed.

@@ -307,8 +307,12 @@ func (w *worker) join() (err error) {
 func (w *worker) advance(ctx context.Context) error {
 	switch w.now.Phase {
 	case control.PhasePrepare:
+		joined := w.attempt != nil
 		if err := w.join(); err != nil {
 			return err
+		}
+		if !joined {
+			w.report(ctx)
 		}
 		return w.each(ctx, control.TaskPrepared, func(t task, c savepoint.Checkpoint, _ *control.TaskReport) error {
 			return w.attempt.PreCopy(ctx, c)
@@ -376,6 +380,7 @@ func (w *worker) report(ctx context.Context) {
 		Request: w.now.Request, Attempt: w.now.Attempt, Worker: w.name, Session: w.session, Err: w.failed, PauseMillis: 5,
 	}
 	if w.attempt != nil {
+		r.Joined = true
 		r.Bytes = w.attempt.BytesCopied()
 	}
 	for _, t := range w.tasks {

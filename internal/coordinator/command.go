@@ -19,8 +19,9 @@ import (
 //     again whenever a step, the session or an error is new, and about once a
 //     second while it copies. In PhaseMuster a task that is restoring is
 //     reported as opening, and again once it runs.
-//  3. PhasePrepare: join the attempt's directory with Token (savepoint.Join),
-//     checkpoint and pre-copy every task, report it as prepared.
+//  3. PhasePrepare: join the attempt's directory with Token (savepoint.Join), and
+//     report that; so does a worker without tasks. Checkpoint and pre-copy every
+//     task, report it as prepared.
 //  4. PhaseCut: for each task whose stage [Command.Cuts]: process its inputs to
 //     [Command.End] and no record beyond (sources, which have no end: nothing
 //     more; transaction markers may follow the end), end the transaction, freeze timers and sweeps, report quiet; checkpoint, report

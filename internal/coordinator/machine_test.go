@@ -215,7 +215,7 @@ func (s *scenario) report() {
 	attempt, _ := strconv.Atoi(s.d.CmdArgs[1].Key)
 	r := control.Report{
 		Request: s.id(s.d.CmdArgs[0].Key), Attempt: attempt,
-		Worker: s.d.CmdArgs[2].Key, Session: s.d.CmdArgs[3].Key, Err: s.word("err"), At: s.now,
+		Worker: s.d.CmdArgs[2].Key, Session: s.d.CmdArgs[3].Key, Err: s.word("err"), Joined: s.d.HasArg("joined"), At: s.now,
 	}
 	r.Bytes, _ = strconv.ParseInt(s.word("bytes"), 10, 64)
 	r.PauseMillis, _ = strconv.ParseInt(s.word("pause"), 10, 64)

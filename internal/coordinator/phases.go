@@ -32,7 +32,7 @@ func (m *Machine) watch() bool {
 	tasks := j.roster.tasks(m.layout, reports)
 	switch j.stage {
 	case preparing:
-		return m.prepare(tasks)
+		return m.prepare(reports, tasks)
 	case cutting:
 		return m.cut(tasks)
 	case copying:
@@ -137,7 +137,10 @@ func (m *Machine) found(c Complete) {
 	m.answer(r)
 }
 
-func (m *Machine) prepare(tasks []control.TaskReport) bool {
+func (m *Machine) prepare(reports []control.Report, tasks []control.TaskReport) bool {
+	if worker := m.job.roster.absent(reports); worker != "" {
+		return m.timedOut(fmt.Sprintf("worker %s, which has no tasks, did not look at the savepoint location in time", worker))
+	}
 	if t, waits := behind(tasks, m.layout.upTo(len(m.layout.waves)), control.TaskPrepared); waits {
 		return m.timedOut(fmt.Sprintf("task %s was not copied in time", t))
 	}

@@ -15,6 +15,7 @@ type roster map[string]enlisted
 
 type enlisted struct {
 	session string
+	idle    bool          // it said that it has no tasks
 	tasks   map[task]bool // nil: it has nothing that counts
 }
 
@@ -52,7 +53,7 @@ func muster(l *layout, reports []control.Report) (r roster, missing string) {
 
 // enlist takes a worker that owns all that it says, or nothing of it.
 func enlist(report control.Report, owner map[task]string) (e enlisted, missing string) {
-	e.session = report.Session
+	e.session, e.idle = report.Session, len(report.Tasks) == 0
 	lost := task{}
 	for _, t := range report.Tasks {
 		at := task{t.Stage, t.Partition}
@@ -106,6 +107,17 @@ func (r roster) moved(report control.Report) string {
 			return fmt.Sprintf("has task %s now", at)
 		}
 		seen[at] = true
+	}
+	return ""
+}
+
+// absent is a worker without tasks that has not looked for the token yet, "" if
+// there is none. Those with tasks cannot prepare them without it.
+func (r roster) absent(reports []control.Report) (worker string) {
+	for _, report := range reports {
+		if r[report.Worker].idle && !report.Joined {
+			return report.Worker
+		}
 	}
 	return ""
 }

@@ -236,6 +236,34 @@ func TestLocationIsNotShared(t *testing.T) {
 	}
 }
 
+// P13: so does one that has no tasks. It is waited for, however quick the others
+// are.
+func TestIdleWorkerLooksAtTheLocation(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.coordinate()
+	p := b.open()
+	request, err := p.Request(b.context(), testID, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := b.openLocation(t.TempDir())
+	b.work("w2", "s2", 0, func(w *worker) { w.tasks, w.location = nil, elsewhere })
+	b.when("the idle worker", func(v *control.View) bool { return len(v.Reports(testID, 1)) == 1 })
+	b.work("w0", "s0", 0)
+	b.work("w1", "s1", 1)
+	v := b.when("the second attempt", func(v *control.View) bool {
+		a, ok := v.Attempt()
+		return ok && a.Attempt == 2
+	})
+	if a, _ := v.Attempt(); !strings.Contains(a.Reason, "worker w2") || !strings.Contains(a.Reason, "not shared") {
+		t.Errorf("the first attempt ended by %q", a.Reason)
+	}
+	if _, err := p.WaitResult(b.context(), request, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // P14: what an earlier coordinator completed without being able to say so
 // counts, and nothing is done twice.
 func TestManifestComesFirst(t *testing.T) {

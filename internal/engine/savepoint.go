@@ -145,6 +145,9 @@ func (p *part) task(t *task) *taskPart {
 
 // obey moves each task as far as the command asks.
 func (p *part) obey() error {
+	if p.cmd.Phase == control.PhasePrepare {
+		p.join() // without tasks too: it may get some
+	}
 	for _, t := range p.w.tasks {
 		tp := p.task(t)
 		switch {
@@ -181,7 +184,7 @@ func (p *part) join() bool {
 		p.fail(err)
 		return false
 	}
-	p.attempt = a
+	p.attempt, p.changed = a, true
 	return true
 }
 
@@ -352,6 +355,7 @@ func (p *part) report() {
 		PauseMillis: p.pause.Milliseconds(), At: p.told,
 	}
 	if p.attempt != nil {
+		r.Joined = true
 		r.Bytes = p.attempt.BytesCopied()
 	}
 	if p.err != nil {
