@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	motion "github.com/procd/procd/examples/motion-alarm"
 	"github.com/procd/procd/internal/embedded"
 )
 
@@ -47,6 +49,33 @@ func TestReadmeCommands(t *testing.T) {
 	}
 	if err := started.Wait(); err != nil {
 		t.Errorf("start, after stop: %v", err)
+	}
+}
+
+// TestReadmeExcerpts compares what the README shows of the examples with them.
+func TestReadmeExcerpts(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inGo, err := os.ReadFile("examples/motion-alarm/go/v2/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```(yaml|go)\n(.*?)```").FindAllSubmatch(readme, -1)
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks, want the first job, what version 2 changes in it, and version 2 in Go", len(blocks))
+	}
+	_, job, _ := strings.Cut(motion.V1, "\njob:")
+	job, _, _ = strings.Cut(job, "tests:")
+	if first := string(blocks[0][2]); first != "job:"+job {
+		t.Errorf("the first job is\n%s\nthe example is\njob:%s", first, job)
+	}
+	if line := string(blocks[1][2]); !strings.Contains(motion.V2, "\n"+line) || strings.Contains(motion.V1, line) {
+		t.Errorf("version 2 changes no line to %q", line)
+	}
+	if !strings.HasSuffix(string(inGo), string(blocks[2][2])) {
+		t.Errorf("version 2 in Go does not end with\n%s", blocks[2][2])
 	}
 }
 
