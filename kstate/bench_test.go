@@ -3,6 +3,8 @@ package kstate
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -199,5 +201,84 @@ func benchmarkCheckpoint(b *testing.B, flushed bool) {
 		b.StopTimer()
 		closeStore(b, s, false)
 		b.StartTimer()
+	}
+}
+
+// BenchmarkOpenMany restarts a process with 600 stores, 200 partitions of 3: all
+// directories opened and attached, four at a time as the engine does. It reports
+// what they keep: files, goroutines and memory.
+func BenchmarkOpenMany(b *testing.B) {
+	const stores, atOnce, keys = 600, 4, 1000
+	root := b.TempDir()
+	each := func(do func(dir string)) {
+		var wg sync.WaitGroup
+		work := make(chan int)
+		for range atOnce {
+			wg.Go(func() {
+				for n := range work {
+					do(fmt.Sprintf("%s/%d", root, n))
+				}
+			})
+		}
+		for n := range stores {
+			work <- n
+		}
+		close(work)
+		wg.Wait()
+	}
+	open := func(env *Env, dir string) *Store[counter] {
+		r, err := env.Prepare(dir, testID, LogBounds{Now: time.Now()})
+		if err != nil {
+			b.Error(err)
+			return nil
+		}
+		s := NewStore("store", counterType{}, StoreOptions{Env: env})
+		if err := s.Open(finish(b, r, Position{}), []SchemaVersion{{1, "v2"}}, 1); err != nil {
+			b.Error(err)
+		}
+		return s
+	}
+	env := newTestEnv(b, EnvOptions{FS: vfs.Default})
+	names := benchKeys(keys)
+	each(func(dir string) {
+		s := open(env, dir)
+		for i, k := range names {
+			s.BeginRecord()
+			set(b, s, string(k), counter{N: int64(i)})
+		}
+		if err := s.Changes(func(_, _ []byte) error { return nil }); err != nil {
+			b.Error(err)
+		}
+		s.Commit(Position{})
+		closeStore(b, s, true)
+	})
+	var opened []*Store[counter]
+	for b.Loop() {
+		b.StopTimer()
+		for _, s := range opened {
+			closeStore(b, s, false)
+		}
+		opened = opened[:0]
+		var mu sync.Mutex
+		b.StartTimer()
+		each(func(dir string) {
+			s := open(env, dir)
+			mu.Lock()
+			opened = append(opened, s)
+			mu.Unlock()
+		})
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(len(fds)), "files")
+	b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
+	b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "heap-MB")
+	for _, s := range opened {
+		closeStore(b, s, false)
 	}
 }

@@ -29,8 +29,9 @@ type DB struct {
 	dir      string
 	instance string
 	pebble   *pebble.DB
-	release  func() // lets the directory go
-	caughtUp time.Time
+	release  func()    // lets the directory go
+	caughtUp time.Time // as the disk says
+	finished time.Time // when the restore was, by the broker's clock
 
 	attached     bool            // the state needs its base (P16)
 	base         *storedBase     // nil: made without one, or not asked for

@@ -123,6 +123,7 @@ func NewEnv(o EnvOptions) *Env {
 	if e.fs == nil {
 		e.fs = vfs.Default
 	}
+	e.fs = &sharedDirs{FS: e.fs, open: make(map[string]*sharedDir)}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

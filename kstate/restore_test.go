@@ -408,3 +408,44 @@ func TestS9DamagedWhileRunning(t *testing.T) {
 		t.Errorf("events: %v", events)
 	}
 }
+
+// A restart that finds nothing new writes nothing; the time that the copy was
+// known caught up is brought up to date by the first Tick that finds it old.
+func TestRestoreOfNothingWritesNothing(t *testing.T) {
+	env := newTestEnv(t, EnvOptions{})
+	log := &changelog{}
+	s := openStore(t, env, counterType{}, log)
+	set(t, s, "a", counter{N: 1})
+	commit(t, s, log)
+	closeStore(t, s, true)
+	open := func(bounds LogBounds) *Store[counter] {
+		r := prepare(t, env, bounds)
+		s := NewStore("store", counterType{}, StoreOptions{Env: env})
+		db := finish(t, r, Position{log.end(), testSources(log.end())})
+		if err := s.Open(db, []SchemaVersion{{1, "v2"}}, 1); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	bounds := log.bounds()
+	bounds.Now = bounds.Now.Add(23 * time.Hour)
+	s = open(bounds)
+	if n := s.db.tables.Load(); n != 0 {
+		t.Errorf("%d tables written", n)
+	}
+	if err := s.Tick(bounds.Now, bounds.Now); err != nil {
+		t.Fatal(err)
+	}
+	s.collect(true)
+	closeStore(t, s, false)
+	// It was caught up 23 hours after the start, so still can be after 46.
+	bounds.End++
+	bounds.Now = bounds.Now.Add(23 * time.Hour)
+	r := prepare(t, env, bounds)
+	if r.Reason() != "" {
+		t.Errorf("reason %q", r.Reason())
+	}
+	if err := r.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+}

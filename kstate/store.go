@@ -182,7 +182,7 @@ func (s *Store[S]) Open(db *DB, versions []SchemaVersion, current int) error {
 	s.attached = db.attached
 	s.pos = db.Position()
 	s.caughtUp = db.caughtUp
-	s.now, s.owned = db.caughtUp, db.caughtUp
+	s.now, s.owned = db.finished, db.finished
 	return nil
 }
 
