@@ -1,9 +1,11 @@
 package it
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -75,9 +77,23 @@ func (c *crew) owner(partition int32) *kafkatest.Process {
 	return nil
 }
 
+var running = regexp.MustCompile(`msg=running`)
+
+// joined waits until every process runs: one that starts while the job is
+// stopped is refused, or begins with its savepoint again.
+func (c *crew) joined() {
+	c.t.Helper()
+	for _, p := range c.procs {
+		if _, err := p.Stderr.WaitFor(within(c.t, 30*time.Second), running); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
 // stop stops the job and returns where it stood.
 func (c *crew) stop() map[partition]int64 {
 	c.t.Helper()
+	c.joined()
 	c.output("stop", c.Name)
 	c.left()
 	return c.committed()
@@ -97,6 +113,7 @@ func (c *crew) left() {
 // compares all that the lives of the job have left behind with the model.
 func (c *crew) rest(lives []*life) {
 	c.t.Helper()
+	c.joined()
 	c.waitDone(time.Minute)
 	now := lives[len(lives)-1]
 	now.saved = append(now.saved, c.savepoint("savepoint-and-stop"))
@@ -267,4 +284,96 @@ func TestRewindZombie(t *testing.T) {
 	second, err := rise(j.read(j.In), first, first.saved[0], 1000)
 	must(t, err)
 	c.rest([]*life{first, second})
+}
+
+// TestRewindRandom goes back to any savepoint of any generation, again and again,
+// while processes are killed, paused and lose their disks, and savepoints are
+// taken at random moments. Only the long run takes the time that this needs.
+func TestRewindRandom(t *testing.T) {
+	t.Parallel()
+	d := soak(0, 3*time.Minute)
+	if d == 0 {
+		t.Skip("only with PROCD_IT_LONG")
+	}
+	random := rand.New(rand.NewPCG(run.seed, 7))
+	interval := func() time.Duration { return time.Duration(50+random.IntN(1500)) * time.Millisecond }
+	j := newJob(t, sharedKafka(t), options{Template: tallying(1, 100*time.Millisecond)})
+	j.watch()
+	house := newGenerator(run.seed, 30_000)
+	j.produce(house.arm()...)
+	house.rooms = 300
+	feed := j.feed(house, 300)
+	c := newCrew(j, 2)
+	c.startAll()
+	j.waitOutput(30_000, time.Minute)
+	lives := []*life{{step: 1}}
+	type origin struct {
+		of *life
+		taken
+	}
+	var all []origin
+	paused := -1
+	wake := func() {
+		if paused >= 0 {
+			must(t, c.procs[paused].Continue())
+			paused = -1
+		}
+	}
+	save := func() {
+		stdout, stderr, code := j.command("savepoint", j.Name, "--json")
+		var result struct{ ID string }
+		switch now := lives[len(lives)-1]; {
+		case code == 0:
+			must(t, json.Unmarshal([]byte(stdout), &result))
+			s := j.inspect(result.ID)
+			now.saved = append(now.saved, s)
+			all = append(all, origin{now, s})
+		case code != 1 && code != 5:
+			t.Errorf("savepoint: exit code %d, %s", code, stderr)
+		default:
+			t.Logf("no savepoint: %s", stderr)
+		}
+	}
+	save()
+	for end := time.Now().Add(d); time.Now().Before(end) && !t.Failed(); {
+		<-time.After(time.Duration(random.IntN(3000)) * time.Millisecond)
+		switch n := random.IntN(12); {
+		case n < 4:
+			i := random.IntN(len(c.procs))
+			if i == paused {
+				paused = -1
+			}
+			c.crash(i, random.IntN(3) == 0)
+		case n < 6:
+			wake()
+			if random.IntN(2) == 0 {
+				paused = random.IntN(len(c.procs))
+				must(t, c.procs[paused].Pause())
+			}
+		case n < 8:
+			j.disarm(random.Perm(30_000)[:200])
+		case n < 10:
+			wake()
+			save()
+		default:
+			wake()
+			now := lives[len(lives)-1]
+			// Before a task's first commit the offsets are those of the life before.
+			j.waitSwept(len(lives), j.Partitions, "begun", func(swept) bool { return true })
+			now.to = c.stop()
+			input := j.read(j.In)
+			must(t, now.checkSaved(input))
+			s := all[random.IntN(len(all))]
+			next, err := rise(input, s.of, s.taken, 1+random.Int64N(1<<40))
+			must(t, err)
+			lives = append(lives, next)
+			j.write(tallying(next.step, interval()))
+			t.Logf("generation %d from %s", len(lives), s.id)
+			c.startAll("--savepoint", s.id, "--again")
+		}
+	}
+	wake()
+	must(t, feed.stop())
+	j.waitSwept(len(lives), j.Partitions, "begun", func(swept) bool { return true })
+	c.rest(lives)
 }

@@ -94,7 +94,7 @@ func TestSavepointKilled(t *testing.T) {
 	r := &requested{crew: c}
 	kills := 0
 	save, kill := time.Now(), time.Now()
-	for end := time.Now().Add(soak(20*time.Second, time.Minute)); time.Now().Before(end); {
+	for end := time.Now().Add(soak(15*time.Second, time.Minute)); time.Now().Before(end); {
 		if save.Before(kill) {
 			<-time.After(time.Until(save))
 			r.ask()
@@ -120,7 +120,7 @@ func TestSavepointKilled(t *testing.T) {
 	j.waitDone(time.Minute)
 
 	lives := []*life{{step: 1, saved: r.saved}}
-	for i := range int(soak(2, 5)) {
+	for i := range int(soak(1, 5)) {
 		now := lives[len(lives)-1]
 		now.to = c.stop()
 		s := r.saved[random.IntN(len(r.saved))]
