@@ -61,12 +61,35 @@ func (e *Engine) Run(parent context.Context) error {
 	}
 	workers.Wait()
 	cancel(nil)
-	p.aside.Wait()
+	if !waitFor(&p.aside, asideWait) {
+		p.log.Warn("a file system does not answer; ending without what waits for it")
+	}
 	others.Wait()
 	if err := context.Cause(ctx); err != context.Canceled && err != context.Cause(parent) {
 		return err
 	}
 	return nil
+}
+
+// asideWait bounds the wait for what was begun beside the loops and reads or
+// writes files: a copy to a shared file system that hangs can be given up, but
+// not ended. What it would still write belongs to an attempt that is over (P14).
+const asideWait = 5 * time.Second
+
+// waitFor waits for all of a group, for d at most, and reports whether they have
+// ended.
+func waitFor(all *sync.WaitGroup, d time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		all.Wait()
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // stopWait bounds what a worker may take for its last commit.

@@ -24,6 +24,7 @@ type part struct {
 	ctx     context.Context // ends with the attempt
 	cancel  context.CancelFunc
 	attempt *savepoint.Attempt // joined; nil before
+	joining bool               // the attempt's directory is being opened, or was
 	dir     string             // of this worker's checkpoints
 	tasks   map[taskRef]*taskPart
 	news    chan func() // results of copying, applied by the worker
@@ -170,7 +171,8 @@ func (p *part) obey() error {
 }
 
 // join opens the attempt's directory, which must hold the coordinator's token
-// (P13).
+// (P13). It does so beside the loop, since a shared file system may hang, and
+// reports whether it is open.
 func (p *part) join() bool {
 	if p.attempt != nil {
 		return true
@@ -179,13 +181,20 @@ func (p *part) join() bool {
 		p.fail(errors.New("this process has no savepoint directory"))
 		return false
 	}
-	a, err := p.w.p.cfg.Location.Join(p.cmd.Request, p.cmd.Attempt, p.cmd.Token)
-	if err != nil {
-		p.fail(err)
-		return false
+	if !p.joining {
+		p.joining = true
+		location, cmd := p.w.p.cfg.Location, p.cmd
+		p.w.p.aside.Go(func() {
+			a, err := location.Join(cmd.Request, cmd.Attempt, cmd.Token)
+			p.post(func() {
+				if err != nil {
+					p.fail(err)
+				}
+				p.attempt = a
+			})
+		})
 	}
-	p.attempt, p.changed = a, true
-	return true
+	return false
 }
 
 // prepare copies what a task has now, while it goes on: at the cut only what is
@@ -281,13 +290,17 @@ func (p *part) drained(t *task) bool {
 	return true
 }
 
-// frozen reports whether a task has to stand still now.
+// frozen reports whether a task has to stand still now. What goes on in a hold
+// are the tasks behind repartition topics that have not been cut, for they have
+// to come to their ends; but not one that was opened after the pre-copy, in a
+// rebalance: a stop has to stand at its savepoint also where a worker died in
+// between (P11).
 func (p *part) frozen(t *task) bool {
 	if !p.cmd.Hold {
 		return false
 	}
 	tp := p.tasks[t.ref]
-	return t.stage.source || tp != nil && tp.step.Reached(control.TaskCut)
+	return t.stage.source || tp == nil || !tp.step.Reached(control.TaskPrepared) || tp.step.Reached(control.TaskCut)
 }
 
 // checkpointed is a checkpoint and the directory it is open in.

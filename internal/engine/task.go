@@ -129,6 +129,9 @@ func (w *worker) drop(ref taskRef, flush bool) {
 		return
 	}
 	delete(w.tasks, ref)
+	if w.part != nil {
+		delete(w.part.tasks, ref) // if it comes back, it is as any task that is opened
+	}
 	w.newSession()
 	for _, topic := range t.stage.inputs {
 		delete(w.byTP, topicPartition{topic, ref.partition})
