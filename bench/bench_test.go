@@ -52,7 +52,7 @@ func TestModels(t *testing.T) {
 	}
 }
 
-func jobOf(t *testing.T, w *workload) *topology.Job {
+func jobOf(t testing.TB, w *workload) *topology.Job {
 	t.Helper()
 	if w.yaml == nil {
 		return w.job("bench", "in", "out")
