@@ -349,10 +349,6 @@ func TestRefusals(t *testing.T) {
 	refused("procd savepoint-rm "+j.at, `is in use: .* is stopped at it; .+`)
 	refused("procd reset "+j.Name, `repeat with --yes`)
 	refused("procd get "+j.Name+" seen 1", `does not run .*procd savepoint-inspect`)
-	if said, code := j.types("procd savepoint-export " + j.at + " portable"); code != 0 {
-		t.Fatalf("export: %d, %s", code, said)
-	}
-	refused("procd start --savepoint portable "+file, `portable: its rows are for other tools to read, .*; start from the savepoint that it was exported from`)
 	j.file("renamed.yaml", "process: seen", "process: noticed")
 	refused("procd start --resume renamed.yaml", `differs from the one that generation 1 runs, .*store "seen" is gone.*; change it back, or procd reset \S+ and lose the state`)
 
