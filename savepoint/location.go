@@ -126,7 +126,11 @@ func OpenPath(path string) (*Savepoint, error) {
 // the caller's to resolve, with [Latest].
 func (l *Location) Find(name string) (*Savepoint, error) {
 	if IsID(name) {
-		return l.Open(name)
+		sp, err := l.Open(name)
+		if errors.Is(err, ErrNotFound) {
+			err = fmt.Errorf("%w; list them with procd savepoints, or say where they are with --savepoint-dir", err)
+		}
+		return sp, err
 	}
 	if !strings.ContainsRune(name, os.PathSeparator) && name != "." && name != ".." {
 		if _, err := os.Lstat(name); err != nil {

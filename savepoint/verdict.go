@@ -132,7 +132,8 @@ type Options struct {
 	// Topics are the facts of every source topic of the job and the savepoint.
 	// Nil: no broker was asked, and what needs one is not judged.
 	Topics map[string]TopicFacts
-	// Savepoint and JobFile are what the next command is to name.
+	// Savepoint and JobFile are what the next command is to name; a job in Go
+	// has no file.
 	Savepoint, JobFile string
 }
 
@@ -186,7 +187,10 @@ func (j *judge) verdict() Verdict {
 	}
 	if acceptable {
 		words := append([]string{"procd start --savepoint", j.o.Savepoint}, v.Flags...)
-		v.Command = strings.Join(append(words, j.o.JobFile), " ")
+		if j.o.JobFile != "" {
+			words = append(words, j.o.JobFile)
+		}
+		v.Command = strings.Join(words, " ")
 	}
 	return v
 }

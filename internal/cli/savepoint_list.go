@@ -73,6 +73,9 @@ func (a *app) listSavepoints(ctx context.Context, l *savepoint.Location, s setti
 		output.Savepoints = append(output.Savepoints, listEntry(e, views, known))
 	}
 	slices.SortStableFunc(output.Savepoints, func(a, b listed) int { return a.at().Compare(b.at()) })
+	if len(entries) == 0 {
+		fmt.Fprintf(a.Err, "procd: there are none in %s; --savepoint-dir says where to look\n", s.savepoints)
+	}
 	return a.print(output, func(w io.Writer) { printSavepoints(w, output.Savepoints) })
 }
 
