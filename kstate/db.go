@@ -57,11 +57,11 @@ type DB struct {
 // compacting says how soon a database merges the tables that are written to it:
 // the numbers of tables that a read may have to look at, one after the other,
 // from which on that begins and is waited for. Ingesting is never held back by
-// Pebble.
+// Pebble, which begins at half of begin already.
 type compacting struct{ begin, wait int32 }
 
 var (
-	steadily = compacting{begin: 4, wait: 20}
+	steadily = compacting{begin: 8, wait: 20}
 	// While a directory is being filled nobody reads it, so that what is merged
 	// late is merged less often.
 	lazily = compacting{begin: 32, wait: 64}
