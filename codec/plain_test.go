@@ -37,6 +37,39 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// A task's copies cut values from blocks: none of them changes with the next
+// ones, or by an append to its neighbour.
+func TestPlainForTask(t *testing.T) {
+	texts := codec.String().(codec.PerTask[string]).ForTask()
+	slices := codec.Bytes().(codec.PerTask[[]byte]).ForTask()
+	var wants, strings []string
+	var kept [][]byte
+	for i := range 2000 {
+		want := bytes.Repeat([]byte{byte(i)}, i*i%1500)
+		wants = append(wants, string(want))
+		var s string
+		var b []byte
+		if err := errors.Join(texts.Decode(want, &s), slices.Decode(want, &b)); err != nil || b == nil {
+			t.Fatal(b, err)
+		}
+		strings, kept = append(strings, s), append(kept, b)
+		_ = append(b, "overwritten?"...)
+		clear(want)
+	}
+	for i, want := range wants {
+		if strings[i] != want || string(kept[i]) != want {
+			t.Fatalf("value %d has changed: %q, %q, was %q", i, strings[i], kept[i], want)
+		}
+	}
+	if raced {
+		return
+	}
+	value, into := bytes.Repeat([]byte("v"), 100), []byte(nil)
+	if n := testing.AllocsPerRun(4000, func() { _ = slices.Decode(value, &into) }); n != 0 {
+		t.Errorf("%v allocations per value", n)
+	}
+}
+
 // The bytes are those of org.apache.kafka.common.serialization.LongSerializer.
 func TestInt64(t *testing.T) {
 	for v, want := range map[int64][]byte{
