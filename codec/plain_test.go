@@ -53,8 +53,10 @@ func TestPlainForTask(t *testing.T) {
 			t.Fatal(b, err)
 		}
 		strings, kept = append(strings, s), append(kept, b)
-		_ = append(b, "overwritten?"...)
 		clear(want)
+	}
+	for _, b := range kept {
+		_ = append(b, "overwritten?"...)
 	}
 	for i, want := range wants {
 		if strings[i] != want || string(kept[i]) != want {
