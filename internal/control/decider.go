@@ -143,8 +143,8 @@ func (p *Plane) decide(ctx context.Context, attempt func(context.Context) error,
 			return fmt.Errorf("%w (tried %d times)", err, n)
 		}
 		p.settings.Logger.Debug("deciding again", "cause", err)
-		if !errors.Is(err, errUndecided) {
-			continue
+		if !errors.Is(err, errUndecided) && n == 1 {
+			continue // the second time on, a broker has yet to hear of topics that the controller has
 		}
 		longest := deciderPause << min(n-1, 3)
 		if err := p.pause(ctx, longest/2+mathrand.N(longest/2), settled); err != nil {
