@@ -1,14 +1,21 @@
 package it
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/procd/procd/internal/kafkatest"
 )
@@ -113,4 +120,92 @@ func (j *job) beingFilled() []string {
 	dirs, err := filepath.Glob(filepath.Join(j.data, j.Name, "seat-*", "g2", "arm", "*.restore"))
 	must(j.t, err)
 	return dirs
+}
+
+// TestPortableByHand takes an export to another cluster, whose topic of that name
+// is another one: that is refused until the manifest says so, and then the
+// records that are not there any more are, until they are given up.
+func TestPortableByHand(t *testing.T) {
+	t.Parallel()
+	j := newJob(t, sharedKafka(t), options{})
+	g := newGenerator(run.seed, 50)
+	j.produce(append(g.arm(), g.events(500)...)...)
+	p := j.start()
+	j.waitDone(time.Minute)
+	at := j.savepoint("savepoint-and-stop")
+	if code := j.ends(p, 20*time.Second); code != 0 {
+		t.Errorf("the job ended with %d", code)
+	}
+	j.output("savepoint-export", at.id, "portable")
+	before := j.read(j.In)
+	was := j.topicID()
+	ctx := within(t, time.Minute)
+	_, err := j.kafka.Admin.DeleteTopic(ctx, j.In)
+	must(t, err)
+	must(t, j.kafka.CreateTopic(ctx, j.In, j.Partitions, nil))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(j.kafka.Brokers...)) // that never knew the old one
+	must(t, err)
+	defer cl.Close()
+	must(t, cl.ProduceSync(ctx, j.records(g.events(500))...).FirstErr())
+	const lost = 5 // of each partition
+	cut := kadm.Offsets{}
+	for n := range j.Partitions {
+		cut.AddOffset(j.In, n, lost, -1)
+	}
+	deleted, err := j.kafka.Admin.DeleteRecords(ctx, cut)
+	must(t, errors.Join(err, deleted.Error()))
+
+	j.data = filepath.Join(t.TempDir(), "data")
+	refused := func(says string) {
+		t.Helper()
+		p := j.start("--savepoint", "portable")
+		j.ended[p] = true
+		if code := j.ends(p, 20*time.Second); code != exitRefused || !strings.Contains(p.Stderr.String(), says) {
+			t.Fatalf("exit code %d, want %q", code, says)
+		}
+	}
+	refused("(topic-id)")
+	name := filepath.Join(filepath.Dir(j.file), "portable", "manifest.json")
+	edit := func(seal bool) {
+		t.Helper()
+		text, err := os.ReadFile(name)
+		must(t, err)
+		_, value, _ := strings.Cut(string(text), "\"manifest\": ")
+		value = strings.TrimSuffix(value, "\n}\n")
+		value = strings.ReplaceAll(value, was, j.topicID())
+		value = regexp.MustCompile(`"offset": \d+`).ReplaceAllString(value, `"offset": 0`)
+		sum := fmt.Sprintf("%064d", 0)
+		if seal {
+			sum = fmt.Sprintf("%x", sha256.Sum256([]byte(value)))
+		}
+		must(t, os.WriteFile(name, fmt.Appendf(nil, "{\n\"format_version\": 1,\n\"sha256\": \"%s\",\n\"manifest\": %s\n}\n", sum, value), 0o644))
+	}
+	edit(false)
+	if _, stderr, code := j.command("savepoint-verify", "portable"); code == 0 || !strings.Contains(stderr, "manifest.json") {
+		t.Errorf("a manifest without its checksum: exit code %d, %s", code, stderr)
+	}
+	edit(true)
+	refused("(offsets-lost)")
+	p = j.start("--savepoint", "portable", "--accept-gap")
+	j.waitDone(time.Minute)
+	last := j.savepoint("savepoint-and-stop")
+	if code := j.ends(p, 20*time.Second); code != 0 {
+		t.Errorf("the job ended with %d", code)
+	}
+
+	h := newHistory()
+	must(t, h.pass(before, nil, nil, eager))
+	must(t, sameRooms(at, h.rooms))
+	must(t, h.pass(j.read(j.In), nil, nil, eager))
+	must(t, sameRooms(last, h.rooms))
+	must(t, sameAlarms(j.read(j.Out), h.alarms))
+}
+
+// topicID is the id of the input topic, as a manifest has it.
+func (j *job) topicID() string {
+	j.t.Helper()
+	topics, err := j.kafka.Admin.ListTopics(within(j.t, time.Minute), j.In)
+	must(j.t, err)
+	id := topics[j.In].ID
+	return base64.RawURLEncoding.EncodeToString(id[:])
 }
