@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/procd/procd/internal/kafkatest"
@@ -172,9 +173,11 @@ func TestSavepointsAtOnce(t *testing.T) {
 	j.verify()
 }
 
-// TestZombieAcrossGenerations makes a process sleep in the middle of a commit,
-// its offsets sent and its transaction open, until its place is free. Another
-// version is started from an older savepoint, and then it wakes.
+// TestZombieAcrossGenerations makes a process sleep in the middle of a commit:
+// its offsets are sent, and the end of its transaction is on its way to the
+// broker. Its members are removed, another version is started from an older
+// savepoint, and then the request arrives and the process wakes, long before the
+// transaction would have timed out.
 func TestZombieAcrossGenerations(t *testing.T) {
 	t.Parallel()
 	k := ownKafka(t, kafkatest.BrokerOptions{Proxied: true})
@@ -185,29 +188,38 @@ func TestZombieAcrossGenerations(t *testing.T) {
 	r.some()
 	r.waitDone(time.Minute)
 
-	sent := make(chan struct{})
+	sent, arrives := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	k.broker.Proxy().Judge(func(q kafkatest.Request) (v kafkatest.Verdict) {
-		if q.Key == kmsg.TxnOffsetCommit.Int16() {
-			once.Do(func() { v = kafkatest.Verdict{Met: sent, Delay: sessionTimeout} })
+	k.broker.Proxy().Judge(func(q kafkatest.Request) kafkatest.Verdict {
+		if q.Key == kmsg.EndTxn.Int16() {
+			once.Do(func() { close(sent); <-arrives }) // the request is on its way for long
 		}
-		return v
+		return kafkatest.Verdict{}
 	})
 	r.some()
 	select {
 	case <-sent:
 	case <-within(t, time.Minute).Done():
-		t.Fatal("no offsets were sent")
+		t.Fatal("no transaction was to end")
 	}
 	must(t, zombie.Pause())
+	asleep := time.Now()
 	r.passes(taken{offsets: r.offsetsNow()}) // what is open must not appear any more
 
+	open, err := k.OpenTransactions(t.Context(), r.group()+".")
+	if err != nil || !slices.Contains(states(open), "Ongoing") {
+		t.Errorf("no transaction is open, this proves nothing: %v, %v", open, err)
+	}
+	r.removeMembers()
 	r.at, r.ring = older, 7000
 	p := r.startVersion(r.ring, r.data, "--savepoint", older.id)
-	r.says(p, time.Minute, "msg=running")
-	r.waitDone(time.Minute)
-	k.broker.Proxy().Judge(nil)
+	r.says(p, time.Minute, "msg=decided")
+	if slept := time.Since(asleep); slept >= sessionTimeout {
+		t.Errorf("the start waited %v for the transaction to time out: it did not fence it (P5)", slept)
+	}
+	close(arrives)
 	must(t, zombie.Continue())
+	k.broker.Proxy().Judge(nil)
 	r.wantEnd(zombie, exitRefused, "another generation")
 	r.some()
 	r.waitDone(time.Minute)
@@ -216,6 +228,21 @@ func TestZombieAcrossGenerations(t *testing.T) {
 	r.handOver(p)
 	r.verifySettled()
 	r.check()
+}
+
+// removeMembers removes all members from the job's group, as an administrator
+// does.
+func (j *job) removeMembers() {
+	j.t.Helper()
+	group, err := j.describe()
+	must(j.t, err)
+	var ids []string
+	for _, m := range group.Members {
+		ids = append(ids, *m.InstanceID)
+	}
+	left, err := j.kafka.Admin.LeaveGroup(j.t.Context(), kadm.LeaveGroup(j.group()).InstanceIDs(ids...))
+	must(j.t, err)
+	must(j.t, left.Error())
 }
 
 // offsetsNow are the committed offsets of the input, whatever is open.
