@@ -111,7 +111,10 @@ func (s *session) measureDrains(ctx context.Context, w *workload) error {
 			}
 			f, err := s.once(ctx, e, w, topic, func(r *run) (figures, error) { return s.b.drain(ctx, r, s.records, want) })
 			if err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
+				if err := s.void(ctx, w, e, err); err != nil {
+					return err
+				}
+				continue
 			}
 			fmt.Fprintf(os.Stderr, "%-11s %-11s %6.0f k rec/s  %5.2f CPU s/M  %4.0f MB\n", w.name, e.name, f[rate]/1e3, f[cpu], f[peakRSS]/1e6)
 			s.report.add(w.name, e.name, s.records, f)

@@ -79,7 +79,10 @@ func (s *session) measureLatency(ctx context.Context, w latencyWorkload) error {
 		f, err := s.openLoop(ctx, r, base.Figures[rate].Median*w.share)
 		s.b.remove(r)
 		if err != nil {
-			return fmt.Errorf("%s: %s: %w", w.name, e.name, err)
+			if err := s.void(ctx, w.workload, e, err); err != nil {
+				return err
+			}
+			continue
 		}
 		fmt.Fprintf(os.Stderr, "%-11s %-11s %6.0f k rec/s  p50 %.0f ms  p99 %.0f ms  longest %.0f ms\n", w.name, e.name, f[loadRate]/1e3, f[p50], f[p99], f[longest])
 		s.report.add(w.name, e.name, int(f[loadRate]*s.seconds), f)

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -35,7 +36,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx); err != nil {
+	if err := bench(ctx, parse()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -43,15 +44,11 @@ func main() {
 
 // session is one run of the benchmark.
 type session struct {
-	b        *broker
-	engines  []*engine
-	records  int     // per drain
-	seconds  float64 // that latencies are measured for
-	quick    bool
-	runs     int // of procd and the bare loop
-	peerRuns int // of the others
-	report   *report
-	profiles string // directory; empty: none
+	options
+	b       *broker
+	engines []*engine
+	report  *report
+	failed  bool // something is void
 
 	topic string // holds what input and size say; empty: none
 	input *input
@@ -84,59 +81,93 @@ func allWorkloads() []*workload {
 	return all
 }
 
-func bench(ctx context.Context) error {
-	run := flag.String("run", ".", "the workloads whose names match this regular expression")
-	engines := flag.String("engines", ".", "the engines whose names match")
-	records := flag.Int("records", 3_000_000, "records per drain")
-	runs := flag.Int("runs", 3, "runs of procd and of the bare loop; the median counts")
-	peerRuns := flag.Int("peer-runs", 1, "runs of the other engines")
-	seconds := flag.Float64("seconds", 10, "how long latencies are measured, for each engine and load")
-	quick := flag.Bool("quick", false, "a few minutes: fewer records, one run")
-	jsonFile := flag.String("json", "", "write all figures to this file")
-	profiles := flag.String("profiles", "", "write CPU profiles of drains by procd and the bare loop to this directory")
-	brokers := flag.String("broker", "", "use this Kafka instead of starting one; its CPU time is not measured then")
-	record := flag.Bool("record", false, "write the ratios to the bare loop to bench/baseline.json, to compare later runs with")
+// options are the flags.
+type options struct {
+	run, engines   *regexp.Regexp
+	records        int // per drain
+	runs           int // of procd and the bare loop
+	peerRuns       int // of the others
+	seconds        float64
+	quick, record  bool
+	json, profiles string // files; empty: none
+	broker         string // empty: start one
+}
+
+func parse() options {
+	o := options{run: regexp.MustCompile("."), engines: regexp.MustCompile(".")}
+	pattern := func(name, usage string, re **regexp.Regexp) {
+		flag.Func(name, usage+" whose names match this `regexp` (default all)", func(text string) (err error) {
+			*re, err = regexp.Compile(text)
+			return err
+		})
+	}
+	pattern("run", "the workloads", &o.run)
+	pattern("engines", "the engines", &o.engines)
+	flag.IntVar(&o.records, "records", 3_000_000, "records per drain")
+	flag.IntVar(&o.runs, "runs", 3, "runs of procd and of the bare loop; the median counts")
+	flag.IntVar(&o.peerRuns, "peer-runs", 1, "runs of the other engines")
+	flag.Float64Var(&o.seconds, "seconds", 10, "how long latencies are measured, for each engine and load")
+	flag.BoolVar(&o.quick, "quick", false, "a few minutes: fewer records, one run")
+	flag.StringVar(&o.json, "json", "", "write all figures to this `file`")
+	flag.StringVar(&o.profiles, "profiles", "", "write CPU profiles of drains by procd and the bare loop to this `directory`")
+	flag.StringVar(&o.broker, "broker", "", "use the Kafka at this `address` instead of starting one; its CPU time is not measured then")
+	flag.BoolVar(&o.record, "record", false, "write the ratios to the bare loop to bench/baseline.json, to compare later runs with")
 	flag.Parse()
-	if *quick {
-		*records, *runs, *peerRuns = min(*records, 500_000), 1, 1
+	if o.quick {
+		o.records, o.runs, o.peerRuns = min(o.records, 500_000), 1, 1
 	}
-	which, err := regexp.Compile(*run)
-	if err != nil {
-		return fmt.Errorf("-run: %w", err)
-	}
-	who, err := regexp.Compile(*engines)
-	if err != nil {
-		return fmt.Errorf("-engines: %w", err)
-	}
-	if *profiles != "" {
-		if *profiles, err = filepath.Abs(*profiles); err == nil {
-			err = os.MkdirAll(*profiles, 0o755)
-		}
-		if err != nil {
+	return o
+}
+
+func bench(ctx context.Context, o options) (err error) {
+	s := &session{options: o, report: newReport(os.Args[1:])}
+	if o.profiles != "" {
+		if err := s.profileDir(); err != nil {
 			return err
 		}
 	}
-	s := &session{records: *records, runs: *runs, peerRuns: *peerRuns, seconds: *seconds, quick: *quick, profiles: *profiles, report: newReport(os.Args[1:])}
-	if err := s.choose(ctx, who); err != nil {
+	if err := s.choose(ctx, o.engines); err != nil {
 		return err
 	}
 	var stop func()
-	if s.b, stop, err = open(ctx, *brokers); err != nil {
+	if s.b, stop, err = open(ctx, o.broker); err != nil {
 		return err
 	}
 	defer stop()
-	err = s.measure(ctx, which)
+	err = s.measure(ctx)
+	fmt.Fprintf(os.Stderr, "all of it took %v\n", time.Since(s.report.Started).Round(time.Second))
 	s.report.print(os.Stdout)
-	if *jsonFile != "" {
-		err = errors.Join(err, s.report.write(*jsonFile))
+	if o.json != "" {
+		err = errors.Join(err, s.report.write(o.json))
 	}
-	if err != nil {
-		return err
+	if err != nil || s.failed {
+		return cmp.Or(err, errors.New("something did not run, or its output was wrong"))
 	}
-	if *record {
+	if o.record {
 		return s.report.record("bench/baseline.json")
 	}
 	return s.report.regressions(recorded)
+}
+
+// profileDir makes the directory of profiles.
+func (s *session) profileDir() (err error) {
+	if s.profiles, err = filepath.Abs(s.profiles); err != nil {
+		return err
+	}
+	return os.MkdirAll(s.profiles, 0o755)
+}
+
+// void notes that an engine failed at a workload; the others go on. An
+// interrupt is an error.
+func (s *session) void(ctx context.Context, w *workload, e *engine, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	line := fmt.Sprintf("%s: %s: %v", w.name, e.name, err)
+	fmt.Fprintln(os.Stderr, line)
+	s.report.Void = append(s.report.Void, line)
+	s.failed = true
+	return nil
 }
 
 // choose prepares the engines; those that this machine cannot run are left out.
@@ -180,29 +211,29 @@ func open(ctx context.Context, addr string) (b *broker, stop func(), err error) 
 	return b, func() { b.Close(); stopBroker() }, nil
 }
 
-func (s *session) measure(ctx context.Context, which *regexp.Regexp) error {
+func (s *session) measure(ctx context.Context) error {
 	defer s.unload()
-	for _, w := range matching(drains, which) {
+	for _, w := range matching(drains, s.run) {
 		if err := s.measureDrains(ctx, w); err != nil {
 			return err
 		}
 	}
 	for _, w := range latencies {
-		if which.MatchString(w.name) {
+		if s.run.MatchString(w.name) {
 			if err := s.measureLatency(ctx, w); err != nil {
 				return err
 			}
 		}
 	}
 	for _, w := range restarts {
-		if which.MatchString(w.name) && !s.tooLong(w.workload) {
+		if s.run.MatchString(w.name) && !s.tooLong(w.workload) {
 			if err := s.measureRestart(ctx, w); err != nil {
 				return err
 			}
 		}
 	}
 	for _, w := range savepoints {
-		if which.MatchString(w.name) && !s.tooLong(w.workload) && slices.Contains(s.engines, procdEngine) {
+		if s.run.MatchString(w.name) && !s.tooLong(w.workload) && slices.Contains(s.engines, procdEngine) {
 			if err := s.measureSavepoint(ctx, w); err != nil {
 				return err
 			}

@@ -49,6 +49,7 @@ type report struct {
 	CPUs          int       `json:"cpus"`
 	Command       []string  `json:"command"`
 	LeftOut       []string  `json:"left_out,omitempty"`
+	Void          []string  `json:"void,omitempty"`
 	Results       []*result `json:"results"`
 }
 
@@ -126,7 +127,7 @@ func (r *report) print(w io.Writer) {
 	r.table(w, p50, latencyColumns)
 	r.table(w, diskKept, restartColumns)
 	r.table(w, savepointBytes, savepointColumns)
-	for _, line := range r.LeftOut {
+	for _, line := range slices.Concat(r.LeftOut, r.Void) {
 		fmt.Fprintln(w, line)
 	}
 }

@@ -64,7 +64,11 @@ func (s *session) measureRestart(ctx context.Context, w restartWorkload) error {
 		f, err := s.restart(ctx, r)
 		s.b.remove(r)
 		if err != nil {
-			return fmt.Errorf("%s: %s: %w", w.name, e.name, err)
+			s.unload() // it may hold more than is known
+			if err := s.void(ctx, w.workload, e, err); err != nil {
+				return err
+			}
+			continue
 		}
 		fmt.Fprintf(os.Stderr, "%-11s %-11s disk kept %.2f s, lost %.2f s (%.0f k/s)\n", w.name, e.name, f[diskKept], f[diskLost], f[restoreRate]/1e3)
 		s.report.add(w.name, e.name, s.size, f)

@@ -80,7 +80,7 @@ func (s *session) measureSavepoint(ctx context.Context, w savepointWorkload) err
 	defer s.b.remove(r)
 	f, err := s.pitStop(ctx, r, w.perSecond)
 	if err != nil {
-		return fmt.Errorf("%s: %w", w.name, err)
+		return s.void(ctx, w.workload, procdEngine, err)
 	}
 	fmt.Fprintf(os.Stderr, "%-11s savepoint %.2f s, %.0f MB, pause %.0f ms; start from it %.2f s, gap %.2f s\n", w.name, f[savepointSeconds], f[savepointBytes]/1e6, f[pause], f[startSeconds], f[gap])
 	s.report.add(w.name, procdEngine.name, s.size, f)
