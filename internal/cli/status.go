@@ -119,6 +119,9 @@ func printInputs(w io.Writer, s *control.Status) {
 		if o.task.RestoreRemaining > 0 {
 			state += fmt.Sprintf(" (%d left)", o.task.RestoreRemaining)
 		}
+		if o.task.Base == "attached" {
+			state += ", needs the savepoint"
+		}
 		t.row(name, in.Topic, in.Position, in.End, in.Lag, state, orDash(o.process))
 	}
 	t.end()

@@ -240,6 +240,9 @@ type TaskState struct {
 	State     string `json:"state"` // restoring, running, ...: the engine's word
 	// RestoreRemaining is the number of changelog offsets still to be read.
 	RestoreRemaining int64 `json:"restore_remaining,omitempty"`
+	// Base is how far the task has come from the savepoint that the generation
+	// began with: attached, detached or clean (P16). Absent if it began with none.
+	Base string `json:"base,omitempty"`
 }
 
 // Process is what a process says of itself. It decides nothing, and may be

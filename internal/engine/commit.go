@@ -97,6 +97,7 @@ func (w *worker) committed() error {
 		if t.commit() {
 			w.p.lookAtBase()
 		}
+		w.showBase(t)
 		t.metrics.committed(t, now)
 		t.owned = w.txn.since
 		w.p.noteConsumed(t)

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kprom"
 
+	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/topology"
 )
 
@@ -23,6 +24,10 @@ type metrics struct {
 	rebuilds      *prometheus.CounterVec
 	restored      *prometheus.CounterVec
 	restoring     *prometheus.GaugeVec
+	restores      *prometheus.CounterVec
+	replay        *prometheus.GaugeVec
+	swept         *prometheus.CounterVec
+	base          *prometheus.GaugeVec
 	lag           *prometheus.GaugeVec
 	lagSeconds    *prometheus.GaugeVec
 	tasks         *prometheus.GaugeVec
@@ -80,6 +85,10 @@ func newMetrics(cfg Config) *metrics {
 		rebuilds:      counter("client_rebuilds_total", "Clients closed and built again, by cause.", "cause"),
 		restored:      counter("restored_records_total", "Changelog records read to restore state.", "store"),
 		restoring:     gauge("restore_remaining_records", "Changelog offsets still to be read before the task runs.", "store", "partition"),
+		restores:      counter("restores_total", "Stores that were opened, by what their state was made from: local, changelog, copied, adopted, rows.", "store", "origin"),
+		replay:        gauge("replay_remaining_records", "Offsets of a source partition still to be processed that an earlier generation had processed.", "topic", "partition"),
+		swept:         counter("swept_records_total", "Changelog records written to become independent of the savepoint that the generation began with.", "store"),
+		base:          gauge("base_tasks", "Tasks with state of this process, by how far they have come from the savepoint that the generation began with: attached (it is needed), detached (it is not), clean (no deleted markers are left either).", "state"),
 		lag:           gauge("lag_records", "Offsets from the committed position to the end of an input partition.", "topic", "partition"),
 		lagSeconds:    gauge("lag_seconds", "Age of the newest committed record of an input partition that is not at its end; 0 at the end.", "topic", "partition"),
 		tasks:         gauge("tasks", "Tasks of this process by state.", "state"),
@@ -104,6 +113,8 @@ type taskMetrics struct {
 	counted topology.Counters // what the counters hold already
 	lag     []prometheus.Gauge
 	seconds []prometheus.Gauge
+	replay  []prometheus.Gauge // nil: nothing is replayed of that input
+	reached []int64
 	ends    []int64     // high watermark of each input
 	newest  []time.Time // Kafka timestamp of the newest record of each input
 	sized   time.Time   // when the stores' sizes were last exported
@@ -128,6 +139,31 @@ func (m *metrics) task(t *task) *taskMetrics {
 	return tm
 }
 
+// replays shows how much of a task's inputs is replay, for as long as some is.
+func (tm *taskMetrics) replays(t *task, reached []kstate.SourceOffset) {
+	tm.replay, tm.reached = make([]prometheus.Gauge, len(t.inputs)), make([]int64, len(t.inputs))
+	for _, r := range reached {
+		if i := t.stage.input(r.Topic); i >= 0 && r.Partition == t.ref.partition {
+			tm.reached[i] = r.Offset
+			tm.replay[i] = tm.m.replay.WithLabelValues(r.Topic, strconv.Itoa(int(r.Partition)))
+		}
+	}
+	tm.replayed(t)
+}
+
+func (tm *taskMetrics) replayed(t *task) {
+	for i, gauge := range tm.replay {
+		if gauge == nil {
+			continue
+		}
+		left := max(tm.reached[i]-t.inputs[i].next, 0)
+		gauge.Set(float64(left))
+		if left == 0 {
+			tm.replay[i] = nil
+		}
+	}
+}
+
 // fetched notes the end of an input, and its newest record.
 func (tm *taskMetrics) fetched(input int, p *kgo.FetchPartition) {
 	tm.ends[input] = p.HighWatermark
@@ -147,6 +183,7 @@ func (tm *taskMetrics) committed(t *task, now time.Time) {
 		}
 	}
 	tm.counted = c
+	tm.replayed(t)
 	for i, in := range t.inputs {
 		behind := max(tm.ends[i]-in.committed, 0)
 		age := now.Sub(tm.newest[i]).Seconds()
@@ -189,6 +226,7 @@ func (m *metrics) gone(t *task) {
 	for _, topic := range t.stage.inputs {
 		m.lag.DeleteLabelValues(topic, p)
 		m.lagSeconds.DeleteLabelValues(topic, p)
+		m.replay.DeleteLabelValues(topic, p)
 	}
 	for _, s := range t.stage.stores {
 		part := prometheus.Labels{"store": s.uid, "partition": p}

@@ -261,6 +261,7 @@ func (p *process) prepare(ctx context.Context, ref taskRef, bounds []kstate.LogB
 		if why := r.Reason(); why != "" {
 			p.log.Info("restoring state", "store", st.uid, "partition", ref.partition, "because", why, "from", r.Origin(), "records", bounds[i].End-r.From())
 		}
+		p.metrics.restores.WithLabelValues(st.uid, string(r.Origin())).Inc()
 		restores = append(restores, r)
 	}
 	return restores, nil

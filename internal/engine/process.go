@@ -56,6 +56,7 @@ type taskInfo struct {
 	worker    int
 	state     taskState
 	remaining int64 // changelog offsets to read
+	base      baseState
 }
 
 // maxOpening bounds the tasks that restore at once, and with it the memory and
@@ -174,6 +175,19 @@ func (p *process) coordinate() {
 	})
 }
 
+// taskBase notes how far a task has come from the savepoint that the generation
+// began with.
+func (p *process) taskBase(ref taskRef, s baseState) {
+	p.mu.Lock()
+	if info, ok := p.states[ref]; ok {
+		info.base = s
+		p.states[ref] = info
+	}
+	p.countStates()
+	p.mu.Unlock()
+	p.announce()
+}
+
 // restoreProgress notes how many changelog offsets a task has still to read.
 func (p *process) restoreProgress(ref taskRef, remaining int64) {
 	p.mu.Lock()
@@ -194,6 +208,17 @@ func (p *process) countStates() {
 	for state, count := range n {
 		p.metrics.tasks.WithLabelValues(string(state)).Set(float64(count))
 	}
+	if p.cfg.Lease.Generation.Savepoint == nil {
+		return
+	}
+	bases := map[baseState]int{baseAttached: 0, baseDetached: 0, baseClean: 0}
+	for _, info := range p.states {
+		bases[info.base]++
+	}
+	delete(bases, "")
+	for state, count := range bases {
+		p.metrics.base.WithLabelValues(string(state)).Set(float64(count))
+	}
 }
 
 // announce tells the control topic what this process does (P1).
@@ -210,7 +235,7 @@ func (p *process) tasks() []control.TaskState {
 	refs := slices.SortedFunc(maps.Keys(p.states), compareTasks)
 	tasks := make([]control.TaskState, len(refs))
 	for i, ref := range refs {
-		tasks[i] = control.TaskState{Stage: p.layout.stages[ref.stage].id, Partition: ref.partition, State: string(p.states[ref].state), RestoreRemaining: p.states[ref].remaining}
+		tasks[i] = control.TaskState{Stage: p.layout.stages[ref.stage].id, Partition: ref.partition, State: string(p.states[ref].state), RestoreRemaining: p.states[ref].remaining, Base: string(p.states[ref].base)}
 	}
 	return tasks
 }

@@ -30,6 +30,28 @@ type sweep struct {
 // that the records at hand are not held up.
 const sweepKeys = 5000
 
+// baseState is how far a task has come from the savepoint that its generation
+// began with; "" if it began with none, or the task has no state.
+type baseState string
+
+const (
+	baseAttached baseState = "attached" // the savepoint is needed
+	baseDetached baseState = "detached" // it is not, and deleted markers are left
+	baseClean    baseState = "clean"
+)
+
+func (t *task) baseState() baseState {
+	switch {
+	case t.sweep == nil && t.base == nil:
+		return ""
+	case t.sweep == nil:
+		return baseClean
+	case t.sweep.detached:
+		return baseDetached
+	}
+	return baseAttached
+}
+
 // newSweep returns the sweep of a task that is opened, nil if it has none, or
 // none any more.
 func (p *process) newSweep(stage *stageLayout, pos *positions.Record) *sweep {
@@ -89,10 +111,13 @@ func (w *worker) produceSweep(t *task) (*positions.Base, error) {
 			pass = store.SweepMarkers
 		}
 		var err error
+		keys := 0
 		s.next[i], s.finishes[i], err = pass(s.cursors[i], sweepKeys, func(key, value []byte) error {
 			t.tails[i] = w.produce(t.stage.stores[i].changelog, t.ref.partition, key, value)
+			keys++
 			return nil
 		})
+		w.p.metrics.swept.WithLabelValues(t.stage.stores[i].uid).Add(float64(keys))
 		if err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ type task struct {
 	touched bool            // in the open transaction
 	sweep   *sweep          // nil: none, or done
 	base    *positions.Base // without a sweep, what positions repeat
+	shown   baseState       // what is shown of it
 	tails   []*kgo.Record   // last changelog record of each store in the open transaction
 	logs    []int64         // next changelog offset of each store
 }
@@ -220,12 +221,22 @@ func (w *worker) start(t *task, o opened) {
 	t.run, t.logs = o.run, o.logs
 	t.sweep, t.base = o.sweep, o.base
 	t.metrics = w.p.metrics.task(t)
+	t.metrics.replays(t, w.p.reached(t.ref))
 	t.owned = time.Now()
 	t.paused = true
 	t.tails = make([]*kgo.Record, len(t.logs))
 	t.state = taskRunning
 	w.p.taskState(w.n, t.ref, t.state)
+	w.showBase(t)
 	w.log.Info("task runs", "task", w.p.taskName(t.ref), "offsets", t.offsets())
+}
+
+// showBase tells how far a task has come from the savepoint, if that is news.
+func (w *worker) showBase(t *task) {
+	if s := t.baseState(); s != t.shown {
+		t.shown = s
+		w.p.taskBase(t.ref, s)
+	}
 }
 
 // offsets are the next offsets of the task's inputs.
