@@ -192,11 +192,17 @@ func TestRewind(t *testing.T) {
 	<-time.After(time.Duration(random.IntN(500)) * time.Millisecond)
 	c.crash(1, false)
 	j.waitSwept(2, 1, "sweeping", isSweeping)
-	j.compactsSoon(2, time.Second)
-	deleted := some(200)
-	j.disarm(deleted)
-	j.waitEveryPartition(30 * time.Second)
-	j.waitCompacted(2, deleted, false)
+	// The second pass of the compaction takes along what the first has found to
+	// be a tombstone.
+	j.compactsSoon(2, 0)
+	var deleted []int
+	for range 2 {
+		passed := some(100)
+		deleted = append(deleted, passed...)
+		j.disarm(passed)
+		j.waitEveryPartition(30 * time.Second)
+		j.waitCompacted(2, deleted, false)
+	}
 	j.waitSwept(2, 1, "sweeping", isSweeping)
 	c.crash(1, true)
 	j.waitMembers(2)
@@ -328,7 +334,7 @@ func TestRewindRandom(t *testing.T) {
 			s := j.inspect(result.ID)
 			now.saved = append(now.saved, s)
 			all = append(all, origin{now, s})
-		case code != 1 && code != 5:
+		case code != 1 && code != 3 && code != 5: // 3: the processes have not begun yet
 			t.Errorf("savepoint: exit code %d, %s", code, stderr)
 		default:
 			t.Logf("no savepoint: %s", stderr)
