@@ -157,12 +157,15 @@ func (p *process) work(ctx context.Context) error {
 		return err
 	}
 	p.presence = p.plane.Presence()
-	p.setPhase("preparing the tasks")
-	eng, err := engine.New(ctx, engine.Config{
-		Kafka: opts, Client: p.plane.Client(), Plan: p.plan, Lease: p.lease, Seat: p.seat, State: env,
-		Workers: p.workers, Commit: p.commit, Stdout: p.stdout, Logger: p.log, Registry: p.metrics,
-		Location: p.location, Report: p.plane.Report, Coordinate: p.coordinate,
-		Announce: p.announce, OldTransactions: p.settings.cluster.AllowOldTransactions,
+	var eng *engine.Engine
+	err = p.persist(ctx, "preparing the tasks", func() (err error) {
+		eng, err = engine.New(ctx, engine.Config{
+			Kafka: opts, Client: p.plane.Client(), Plan: p.plan, Lease: p.lease, Seat: p.seat, State: env,
+			Workers: p.workers, Commit: p.commit, Stdout: p.stdout, Logger: p.log, Registry: p.metrics,
+			Location: p.location, Report: p.plane.Report, Coordinate: p.coordinate,
+			Announce: p.announce, OldTransactions: p.settings.cluster.AllowOldTransactions,
+		})
+		return err
 	})
 	if err != nil {
 		return errors.Join(err, env.Close())

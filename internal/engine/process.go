@@ -80,13 +80,13 @@ func newProcess(ctx context.Context, cfg Config) (*process, error) {
 		consumed:  map[topicPartition]int64{},
 		ctx:       ctx,
 	}
-	p.metrics = newMetrics(cfg)
-	if err := os.RemoveAll(p.checkpoints()); err != nil {
-		return nil, fmt.Errorf("procd/engine: removing what a savepoint left behind: %w", err)
-	}
 	if p.deleteRetention, err = p.askDeleteRetention(ctx); err != nil {
 		return nil, err
 	}
+	if err := os.RemoveAll(p.checkpoints()); err != nil {
+		return nil, fmt.Errorf("procd/engine: removing what a savepoint left behind: %w", err)
+	}
+	p.metrics = newMetrics(cfg)
 	for n := range cfg.Workers {
 		p.workers = append(p.workers, newWorker(p, n))
 	}

@@ -19,7 +19,9 @@ type Engine struct {
 	p *process
 }
 
-// New prepares the engine of a process that holds a lease. Run it once.
+// New prepares the engine of a process that holds a lease. Run it once. After an
+// error nothing is left of it: it can be called again, say when the brokers are
+// back.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	p, err := newProcess(ctx, cfg.withDefaults())
 	if err != nil {
