@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,8 @@ type savepointMetrics struct {
 	pause       prometheus.Histogram
 	bytes       prometheus.Gauge
 	lastSuccess prometheus.Gauge
+	left        prometheus.Gauge
+	lost        prometheus.Gauge
 }
 
 func newSavepointMetrics(job string, registry prometheus.Registerer) *savepointMetrics {
@@ -43,8 +46,15 @@ func newSavepointMetrics(job string, registry prometheus.Registerer) *savepointM
 		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "procd_savepoint_last_success_timestamp_seconds", Help: "When the last savepoint was complete; 0 if there is none.",
 		}),
+		left: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "procd_savepoint_retention_left_seconds", Help: "Time until a source topic may delete records that come after the last savepoint; +Inf if none does.",
+		}),
+		lost: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "procd_savepoint_lost_records", Help: "Records after the last savepoint that the source topics have deleted: a start from it would miss them.",
+		}),
 	}
-	reg.MustRegister(m.taken, m.phases, m.seconds, m.pause, m.bytes, m.lastSuccess)
+	m.left.Set(math.Inf(1))
+	reg.MustRegister(m.taken, m.phases, m.seconds, m.pause, m.bytes, m.lastSuccess, m.left, m.lost)
 	for _, outcome := range []string{"saved", "failed"} {
 		m.taken.WithLabelValues(outcome)
 	}

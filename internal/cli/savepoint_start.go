@@ -99,6 +99,7 @@ func (p *process) coordinate(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go p.savepoints.follow(ctx, p.lease.Tail())
+	go p.watchExpiry(ctx)
 	return coordinator.Run(ctx, coordinator.Deps{
 		Plane: p.plane, Lease: p.lease, Plan: p.plan, Location: p.location, Path: p.settings.savepoints,
 		Logger: p.log,

@@ -394,8 +394,10 @@ func (b *bench) morePartitions(topic string, n int) error {
 	return errors.Join(err, resps.Error())
 }
 
-func (b *bench) policy(topic, policy string) error {
-	resps, err := b.adm.AlterTopicConfigs(b.context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, topic)
+func (b *bench) policy(topic, policy string) error { return b.configure(topic, cleanupPolicy, policy) }
+
+func (b *bench) configure(topic, key, value string) error {
+	resps, err := b.adm.AlterTopicConfigs(b.context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)
 	if err != nil {
 		return err
 	}

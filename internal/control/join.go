@@ -74,7 +74,7 @@ func (p *Plane) checkTopics(ctx context.Context, g Generation, outputs []string)
 	}
 }
 
-// findAll looks up topics and cleanup policies at the same time.
+// findAll looks up topics and, of those with state, settings at the same time.
 func (p *Plane) findAll(ctx context.Context, g Generation, outputs []string) (map[string]foundTopic, error) {
 	names := append(slices.Clone(outputs), ControlTopic(g.Job))
 	state := []string{ControlTopic(g.Job)}
@@ -88,15 +88,15 @@ func (p *Plane) findAll(ctx context.Context, g Generation, outputs []string) (ma
 		names = append(names, t.Name)
 	}
 	var found map[string]foundTopic
-	var policies map[string]string
+	var settings map[string]map[string]string
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() (err error) { found, err = p.find(ctx, names...); return err })
-	both.Go(func() (err error) { policies, err = p.policies(ctx, state...); return err })
+	both.Go(func() (err error) { settings, err = p.topicSettings(ctx, state...); return err })
 	if err := both.Wait(); err != nil {
 		return nil, err
 	}
 	for name, t := range found {
-		t.Policy = policies[name]
+		t.Policy = settings[name][cleanupPolicy]
 		found[name] = t
 	}
 	return found, nil

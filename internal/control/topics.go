@@ -75,14 +75,20 @@ func (p *Plane) generationTopics(ctx context.Context) ([]TopicRef, error) {
 	return topics, nil
 }
 
-// policies asks for the cleanup policies of topics. Where the broker does not
-// tell this user, the policy stays unknown.
-func (p *Plane) policies(ctx context.Context, topics ...string) (map[string]string, error) {
+// cleanupPolicy and retention are settings of topics, by Kafka's names.
+const (
+	cleanupPolicy = "cleanup.policy"
+	retention     = "retention.ms"
+)
+
+// topicSettings asks for the settings of topics. Those of which the broker does
+// not tell this user stay unknown.
+func (p *Plane) topicSettings(ctx context.Context, topics ...string) (map[string]map[string]string, error) {
 	configs, err := p.adm.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
 		return nil, fmt.Errorf("procd/control: topic configs: %w", err)
 	}
-	policies := make(map[string]string)
+	settings := make(map[string]map[string]string)
 	for _, rc := range configs {
 		switch {
 		case errors.Is(rc.Err, kerr.TopicAuthorizationFailed), errors.Is(rc.Err, kerr.UnknownTopicOrPartition):
@@ -90,13 +96,12 @@ func (p *Plane) policies(ctx context.Context, topics ...string) (map[string]stri
 		case rc.Err != nil:
 			return nil, fmt.Errorf("procd/control: configs of topic %s: %w", rc.Name, rc.Err)
 		}
+		settings[rc.Name] = make(map[string]string)
 		for _, c := range rc.Configs {
-			if c.Key == "cleanup.policy" {
-				policies[rc.Name] = c.MaybeValue()
-			}
+			settings[rc.Name][c.Key] = c.MaybeValue()
 		}
 	}
-	return policies, nil
+	return settings, nil
 }
 
 // create creates topics in one request and returns them with their ids, or
