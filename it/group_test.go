@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -52,6 +53,23 @@ func (j *job) seat(m kadm.DescribedGroupMember) string {
 func (j *job) waitMembers(processes int) {
 	j.t.Helper()
 	j.eventually(time.Minute, func() error { return j.wantSeats(processes) })
+}
+
+// waitWorkers waits until all workers of that many processes are in the group,
+// and nobody is on its way.
+func (j *job) waitWorkers(processes int) {
+	j.t.Helper()
+	want := processes * min(runtime.GOMAXPROCS(0), int(j.Partitions)) // a worker per core, at most one per task
+	j.eventually(time.Minute, func() error {
+		group, err := j.describe()
+		if err != nil {
+			return err
+		}
+		if group.State != "Stable" || len(group.Members) != want {
+			return fmt.Errorf("group is %s with %d members, waiting for %d", group.State, len(group.Members), want)
+		}
+		return nil
+	})
 }
 
 // waitAssigned waits until every input partition is assigned once, and evenly

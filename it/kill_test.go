@@ -154,7 +154,9 @@ func TestDiskLost(t *testing.T) {
 }
 
 // TestClonedDisk starts two processes with copies of one disk (P4): both claim
-// the same seat, and both must end up working.
+// the same seat, and both must end up working. Each takes a new seat, if need
+// be; if they fence each other at the same time a worker of each may keep the
+// old one.
 func TestClonedDisk(t *testing.T) {
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
@@ -166,7 +168,7 @@ func TestClonedDisk(t *testing.T) {
 	must(t, os.CopyFS(clone, os.DirFS(j.data)))
 	a = j.start()
 	b := j.startIn(clone)
-	j.waitMembers(2)
+	j.waitWorkers(2)
 	j.waitEveryPartition(30 * time.Second)
 	must(t, feed.stop())
 	j.waitDone(time.Minute)

@@ -91,6 +91,7 @@ func TestP3Seats(t *testing.T) {
 	p := j.start()
 	j.produce(g.events(5000)...)
 	j.waitDone(time.Minute)
+	j.waitWorkers(1)
 	seat := j.identity(j.data)
 
 	j.terminate(p)
