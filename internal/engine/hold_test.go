@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/internal/coordinator"
+	"github.com/procd/procd/internal/seat"
 )
 
 // TestP12Holds: which tasks stand still, and when.
@@ -41,6 +45,41 @@ func TestP12Holds(t *testing.T) {
 				t.Errorf("%s, step %q: frozen %v, want %v", c.name, step, got, want)
 			}
 		}
+	}
+}
+
+// TestP14TellsOfATaskThatIsGone: while an attempt musters, a worker tells that it
+// has lost a task; else its owner before and its owner now would both seem to
+// have it, until the attempt's time is over.
+func TestP14TellsOfATaskThatIsGone(t *testing.T) {
+	p := &process{states: map[taskRef]taskInfo{}, ctx: t.Context(), detached: make(chan struct{}, 1)}
+	place, err := seat.Take(t.TempDir(), "alarm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Release()
+	p.cfg = Config{Lease: &control.Lease{}, Registry: prometheus.NewRegistry(), Seat: place, Logger: slog.New(slog.DiscardHandler)}
+	p.log = p.cfg.Logger
+	p.metrics = newMetrics(p.cfg)
+	w := newWorker(p, 0)
+	ref := taskRef{0, 1}
+	gone := &task{ref: ref, stage: &stageLayout{id: "in:events"}, state: taskRunning, cancel: func() {}}
+	gone.metrics = p.metrics.task(gone)
+	w.tasks[ref] = gone
+	w.part = w.newPart(coordinator.Command{Request: "a", Attempt: 1, Phase: control.PhaseMuster})
+	for _, want := range []int{1, 0} {
+		if err := w.attend(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case r := <-w.reports.latest:
+			if len(r.Tasks) != want {
+				t.Errorf("%d tasks reported, want %d", len(r.Tasks), want)
+			}
+		default:
+			t.Errorf("nothing is reported, want %d tasks", want)
+		}
+		w.drop(ref, false)
 	}
 }
 

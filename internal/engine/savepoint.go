@@ -390,8 +390,14 @@ func (w *worker) warnReport(err error) {
 }
 
 // newSession marks that the worker joined, or that its tasks changed: an
-// attempt in the middle of which that happens is over.
-func (w *worker) newSession() { w.session = rand.Text() }
+// attempt in the middle of which that happens is over, and one that musters has
+// to hear of a task that is gone.
+func (w *worker) newSession() {
+	w.session = rand.Text()
+	if w.part != nil {
+		w.part.changed = true
+	}
+}
 
 // reporter sends a worker's reports in order; only the latest counts.
 type reporter struct {
