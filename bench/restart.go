@@ -77,6 +77,17 @@ func (s *session) measureRestart(ctx context.Context, w restartWorkload) error {
 }
 
 func (s *session) restart(ctx context.Context, r *run) (figures, error) {
+	f, err := s.underLoad(ctx, r, steadyLoad, s.crashes)
+	if err != nil {
+		return nil, err
+	}
+	f[changelog], err = s.b.bytes(ctx, r.changelog)
+	return f, err
+}
+
+// underLoad lets an engine fill its state, then does something to it under a
+// load, and verifies the output of all of it.
+func (s *session) underLoad(ctx context.Context, r *run, perSecond float64, do func(context.Context, *run, figures) error) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	if err := r.start(); err != nil {
@@ -87,11 +98,11 @@ func (s *session) restart(ctx context.Context, r *run) (figures, error) {
 		return nil, fmt.Errorf("%w\n%s", err, r.proc.Stderr.Tail(20))
 	}
 	f := figures{fillRate: float64(last.consumed-first.consumed) / last.at.Sub(first.at).Seconds()}
-	l, err := s.b.startLoad(r.in, r.w.input, s.size, steadyLoad)
+	l, err := s.b.startLoad(r.in, r.w.input, s.size, perSecond)
 	if err != nil {
 		return nil, err
 	}
-	err = s.crashes(ctx, r, f)
+	err = do(ctx, r, f)
 	end, stopped := l.stop()
 	s.size = end // the next engine finds these records too
 	if err := errors.Join(err, stopped); err != nil {
@@ -100,10 +111,7 @@ func (s *session) restart(ctx context.Context, r *run) (figures, error) {
 	if _, _, err := s.b.follow(ctx, r, end); err != nil {
 		return nil, err
 	}
-	f[peakRSS] = peakBytes(r.proc.PID())
-	if f[changelog], err = s.b.bytes(ctx, r.changelog); err != nil {
-		return nil, err
-	}
+	f[peakRSS] = max(f[peakRSS], peakBytes(r.proc.PID()))
 	if err := r.stop(); err != nil {
 		return nil, err
 	}

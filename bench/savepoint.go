@@ -78,46 +78,15 @@ func (s *session) measureSavepoint(ctx context.Context, w savepointWorkload) err
 		return err
 	}
 	defer s.b.remove(r)
-	f, err := s.pitStop(ctx, r, w.perSecond)
+	f, err := s.underLoad(ctx, r, w.perSecond, func(ctx context.Context, r *run, f figures) error {
+		return s.savepoints(ctx, r, f, w.perSecond)
+	})
 	if err != nil {
 		return s.void(ctx, w.workload, procdEngine, err)
 	}
 	fmt.Fprintf(os.Stderr, "%-11s savepoint %.2f s, %.0f MB, pause %.0f ms; start from it %.2f s, gap %.2f s\n", w.name, f[savepointSeconds], f[savepointBytes]/1e6, f[pause], f[startSeconds], f[gap])
 	s.report.add(w.name, procdEngine.name, s.size, f)
 	return nil
-}
-
-// pitStop fills the state, and then takes savepoints and goes on from one, all
-// under a load.
-func (s *session) pitStop(ctx context.Context, r *run, perSecond float64) (figures, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
-	defer cancel()
-	if err := r.start(); err != nil {
-		return nil, err
-	}
-	first, last, err := s.b.follow(ctx, r, s.size)
-	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, r.proc.Stderr.Tail(20))
-	}
-	f := figures{fillRate: float64(last.consumed-first.consumed) / last.at.Sub(first.at).Seconds()}
-	l, err := s.b.startLoad(r.in, r.w.input, s.size, perSecond)
-	if err != nil {
-		return nil, err
-	}
-	err = s.savepoints(ctx, r, f, perSecond)
-	end, stopped := l.stop()
-	s.size = end
-	if err := errors.Join(err, stopped); err != nil {
-		return nil, err
-	}
-	if _, _, err := s.b.follow(ctx, r, end); err != nil {
-		return nil, err
-	}
-	f[peakRSS] = max(f[peakRSS], peakBytes(r.proc.PID()))
-	if err := r.stop(); err != nil {
-		return nil, err
-	}
-	return f, s.b.verify(ctx, r, r.w.model(r.w.input, end))
 }
 
 // savepoints takes one while the job goes on, then one that stops it, and

@@ -97,6 +97,21 @@ type history struct {
 // pass processes the input from offsets on, nil the beginning, up to others, nil
 // the end.
 func (h *history) pass(input []*kgo.Record, from, to map[partition]int64, see version) error {
+	return eachBetween(input, from, to, func(e event) {
+		state, had := h.rooms[e.Room]
+		before := state
+		if see(&state, e) {
+			h.alarms[e.Room] = append(h.alarms[e.Room], event{"ALARM", e.Room, e.Time})
+		}
+		if had || state != before || makesState(e) {
+			h.rooms[e.Room] = state
+		}
+	})
+}
+
+// eachBetween goes through the events from offsets on, nil the beginning, up to
+// others, nil the end.
+func eachBetween(input []*kgo.Record, from, to map[partition]int64, see func(event)) error {
 	for _, r := range input {
 		p := partition{r.Topic, r.Partition}
 		if r.Offset < from[p] || to != nil && r.Offset >= to[p] {
@@ -106,14 +121,7 @@ func (h *history) pass(input []*kgo.Record, from, to map[partition]int64, see ve
 		if err != nil {
 			return err
 		}
-		state, had := h.rooms[e.Room]
-		before := state
-		if see(&state, e) {
-			h.alarms[e.Room] = append(h.alarms[e.Room], event{"ALARM", e.Room, e.Time})
-		}
-		if had || state != before || makesState(e) {
-			h.rooms[e.Room] = state
-		}
+		see(e)
 	}
 	return nil
 }

@@ -56,24 +56,15 @@ type life struct {
 // tally processes the input from offsets on, nil the beginning, up to others, nil
 // the end.
 func (h *history) tally(input []*kgo.Record, from, to map[partition]int64, step int64) error {
-	for _, r := range input {
-		p := partition{r.Topic, r.Partition}
-		if r.Offset < from[p] || to != nil && r.Offset >= to[p] {
-			continue
-		}
-		e, err := parseEvent(r)
-		if err != nil {
-			return err
-		}
+	return eachBetween(input, from, to, func(e event) {
 		if e.Type == "deactivate" {
 			delete(h.rooms, e.Room)
-			continue
+			return
 		}
 		state := room{Since: e.Time, Motion: h.rooms[e.Room].Motion + step}
 		h.rooms[e.Room] = state
 		h.alarms[e.Room] = append(h.alarms[e.Room], event{strconv.FormatInt(state.Motion, 10), e.Room, e.Time})
-	}
-	return nil
+	})
 }
 
 // rooms is the state of a life at offsets, nil the end of the input.
