@@ -116,6 +116,7 @@ func newRelay(t *testing.T, k *kafka, o options) *relay {
 	r := &relay{job: newJob(t, k, o), g: newGenerator(run.seed, 50), ring: ringAfter}
 	r.watch()
 	r.produce(r.g.arm()...)
+	r.g.time += ringAfter / 2 // so that some motions ring already, and some do not yet
 	return r
 }
 
