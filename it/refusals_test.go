@@ -355,9 +355,9 @@ func TestRefusals(t *testing.T) {
 	// It runs from there.
 	p := launch(from)
 	refused("procd reset "+j.Name+" --yes", `is running: .*; (procd stop \S+) first`)
-	refused("procd start --offsets-from-state "+file, `is running: .*; (procd stop \S+) first`)
+	stop := refused("procd start --offsets-from-state "+file, `is running: .*; (procd stop \S+) first`)
 	j.file("changed.yaml", "set: {n: state.n + n}", "set: {n: state.n + n + n}")
-	stop := refused("procd start changed.yaml", `already running with another definition \(.*\); (procd stop \S+), then procd start --resume changed.yaml`)
+	refused("procd start changed.yaml", `already running with another definition \(.*\); procd savepoint-and-stop \S+, then procd start --savepoint latest changed.yaml`)
 	if said, code := j.types("procd savepoint " + j.Name + " --id " + savepointID(1)); code != 0 {
 		t.Fatalf("savepoint: %d, %s", code, said)
 	}

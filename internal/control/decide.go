@@ -170,7 +170,8 @@ func alive(c Current, f Facts, verdict Verdict) (reason, hint string) {
 	case verdict.From != nil:
 		return "the job does not run, but its group still has members", stop + " again removes them; then start again"
 	case verdict.Action == Revise && c.State.State == Running:
-		return "the job is already running with another definition", stop + ", then " + f.start("--resume")
+		return "the job is already running with another definition",
+			"procd savepoint-and-stop " + c.Generation.Job + ", then " + f.start("--savepoint", "latest")
 	case verdict.Action == Create:
 		return "the job was reset, but processes of it are still running", "end them, then start again"
 	}
