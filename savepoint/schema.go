@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/twmb/avro"
@@ -44,6 +45,22 @@ func sameSchema(a, b string) bool {
 		return true
 	}
 	return resolves(a, b) == nil && resolves(b, a) == nil && canonical(a) == canonical(b)
+}
+
+// lostFields are the fields at the top of a record that a reader's does not have:
+// what is in them is dropped without an error, by Avro's rules.
+func lostFields(writer, reader string) (lost []string) {
+	w, errW := parseSchema(writer)
+	r, errR := parseSchema(reader)
+	if errW != nil || errR != nil {
+		return nil
+	}
+	for _, f := range w.Root().Fields {
+		if !slices.ContainsFunc(r.Root().Fields, func(to avro.SchemaField) bool { return to.Name == f.Name || slices.Contains(to.Aliases, f.Name) }) {
+			lost = append(lost, f.Name)
+		}
+	}
+	return lost
 }
 
 // canonical is a schema's canonical form without the name at its top.

@@ -18,13 +18,13 @@ const (
 	RuleStoreMissing    Rule = "store-missing"    // refuses: the job has no such uid; --drop
 	RuleStoreDropped    Rule = "store-dropped"    // --drop takes effect
 	RuleStoreNew        Rule = "store-new"        // starts empty
-	RuleStoreSwapped    Rule = "store-swapped"    // warns: two stores may have exchanged their uids
+	RuleStoreSwapped    Rule = "store-swapped"    // warns, refuses: two stores may have, or have, exchanged their uids
 	RuleStoreMoved      Rule = "store-moved"      // the store is in another stage now
 	RulePartitioner     Rule = "partitioner"      // refuses: keys would be looked for on other partitions
 	RuleDropUnknown     Rule = "drop-unknown"     // refuses: --drop names nothing, or what the job has
 	RuleKeyType         Rule = "key-type"         // refuses: the keys are of another type
 	RuleSchema          Rule = "schema"           // refuses: rows cannot be read as the new type
-	RuleSchemaChanged   Rule = "schema-changed"   // rows are read as the new type
+	RuleSchemaChanged   Rule = "schema-changed"   // rows are read as the new type; warns where it has fields less
 	RuleTopicMissing    Rule = "topic-missing"    // refuses: the topic does not exist
 	RuleTopicID         Rule = "topic-id"         // refuses: the topic was deleted and made again (O4)
 	RulePartitions      Rule = "partitions"       // refuses: the number of partitions changed (O5)

@@ -133,23 +133,49 @@ func (j *judge) schemas(s *Store, p PlanStore) {
 				Text: fmt.Sprintf("state of %q, version %d, %s, cannot be read as the job's type: %v", s.UID, v.Version, count(v.Rows, "row"), err),
 				Hint: "change the type so that Avro resolves it (new fields need a default, types only widen), or give the step another uid and drop this state"})
 		case !sameSchema(v.Schema, p.Schema):
-			j.add(Line{Rule: RuleSchemaChanged, Level: Note, Subject: s.UID, Count: v.Rows,
-				Text: fmt.Sprintf("state of %q, version %d, %s, is read as the job's new type", s.UID, v.Version, count(v.Rows, "row"))})
+			l := Line{Rule: RuleSchemaChanged, Level: Note, Subject: s.UID, Count: v.Rows,
+				Text: fmt.Sprintf("state of %q, version %d, %s, is read as the job's new type", s.UID, v.Version, count(v.Rows, "row"))}
+			if lost := lostFields(v.Schema, p.Schema); len(lost) > 0 {
+				l.Level = Warn
+				l.Text += ", which does not have " + list(lost)
+			}
+			j.add(l)
 		}
 	}
 }
 
-// swaps warns where two stores with the same types have changed places: if
-// their uids were exchanged, nothing else can tell.
+// swaps looks for two stores that have exchanged their uids. Where they have
+// exchanged their types they have: rows of records resolve without a field in
+// common. Where the types are the same and only the places have changed, nothing
+// else can tell.
 func (j *judge) swaps() {
 	for i := range j.m.Stores {
 		for k := i + 1; k < len(j.m.Stores); k++ {
-			if a, b := &j.m.Stores[i], &j.m.Stores[k]; j.swapped(a, b) {
-				j.add(Line{Rule: RuleStoreSwapped, Level: Warn, Subject: a.UID, Count: a.Entries() + b.Entries(),
-					Text: fmt.Sprintf("%q and %q have changed places and have the same state type; make sure that their uids were not exchanged", a.UID, b.UID)})
+			a, b := &j.m.Stores[i], &j.m.Stores[k]
+			l := Line{Rule: RuleStoreSwapped, Subject: a.UID, Count: a.Entries() + b.Entries()}
+			switch {
+			case j.exchanged(a, b):
+				l.Level = Refuse
+				l.Text = fmt.Sprintf("%q and %q have exchanged their state types: each would read the rows of the other", a.UID, b.UID)
+				l.Hint = "give the two steps their uids back; if that is what they are to be, give them new uids and drop the state of both"
+			case j.swapped(a, b):
+				l.Level = Warn
+				l.Text = fmt.Sprintf("%q and %q have changed places and have the same state type; make sure that their uids were not exchanged", a.UID, b.UID)
+			default:
+				continue
 			}
+			j.add(l)
 		}
 	}
+}
+
+// exchanged says that each of two stores has the type that the other one had.
+func (j *judge) exchanged(a, b *Store) bool {
+	nowA, hasA := j.planStore(a.UID)
+	nowB, hasB := j.planStore(b.UID)
+	wasA, _ := a.Schema(a.Current)
+	wasB, _ := b.Schema(b.Current)
+	return hasA && hasB && !sameSchema(wasA, wasB) && sameSchema(wasA, nowB.Schema) && sameSchema(wasB, nowA.Schema)
 }
 
 func (j *judge) swapped(a, b *Store) bool {

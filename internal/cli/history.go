@@ -73,11 +73,16 @@ func origin(g control.Generation) string {
 	if n := g.Replay(); n > 0 {
 		text += fmt.Sprintf(", %s again", plural(n, "record"))
 	}
-	for _, uid := range g.Dropped {
+	return text + givenUp(g.Dropped, g.AcceptedGap)
+}
+
+// givenUp says what was given up to begin with a savepoint; "" if nothing.
+func givenUp(dropped []string, gap int64) (text string) {
+	for _, uid := range dropped {
 		text += ", without the state of " + uid
 	}
-	if g.AcceptedGap > 0 {
-		text += fmt.Sprintf(", %s skipped", plural(g.AcceptedGap, "record"))
+	if gap > 0 {
+		text += fmt.Sprintf(", %s skipped", plural(gap, "record"))
 	}
 	return text
 }

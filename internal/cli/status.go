@@ -38,11 +38,12 @@ func printStatus(w io.Writer, s *control.Status) {
 	fmt.Fprintf(w, "%s is %s since %s, by %s: generation %d, revision %d, run %d\n", s.Job, s.State.State,
 		s.State.At.Format(time.RFC3339), s.State.By, s.Generation, s.Revision, s.State.Run)
 	fmt.Fprintf(w, "lag %d, %s in the group\n", s.Lag, plural(len(s.Members), "member"))
-	switch {
-	case s.Savepoint != "" && s.Detached:
-		fmt.Fprintf(w, "began with savepoint %s, and is detached from it\n", s.Savepoint)
-	case s.Savepoint != "":
-		fmt.Fprintf(w, "began with savepoint %s, and still reads state from it\n", s.Savepoint)
+	if s.Savepoint != "" {
+		uses := "still reads state"
+		if s.Detached {
+			uses = "is detached"
+		}
+		fmt.Fprintf(w, "began with savepoint %s%s, and %s from it\n", s.Savepoint, givenUp(s.Dropped, s.AcceptedGap), uses)
 	}
 	if s.Problem != "" {
 		fmt.Fprintf(w, "problem: %s\n", s.Problem)

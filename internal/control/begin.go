@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -260,18 +261,23 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 	}
 	p.settings.Logger.Info("decided", "action", string(verdict.Action), "generation", verdict.Generation,
 		"revision", verdict.Revision, "run", verdict.Run, "reason", verdict.Reason)
-	b.tell(begun)
+	b.tell(begun, topics.verdict)
 	return nil
 }
 
-// tell says what a person who starts from a savepoint should know (P6).
-func (b *beginning) tell(g Generation) {
+// tell says what a person who starts from a savepoint should know: by how much it
+// is a rewind (P6), and all that the verdict says of it.
+func (b *beginning) tell(g Generation, judged savepoint.Verdict) {
+	logger := b.plane.settings.Logger
 	if n := g.Replay(); n > 0 {
-		b.plane.settings.Logger.Warn("the start is a rewind: records are processed again",
-			"records", n, "savepoint", g.Savepoint.ID)
+		logger.Warn("the start is a rewind: records are processed again", "records", n, "savepoint", g.Savepoint.ID)
 	}
-	if g.AcceptedGap > 0 {
-		b.plane.settings.Logger.Warn("records that retention removed are skipped", "records", g.AcceptedGap, "savepoint", g.Savepoint.ID)
+	for _, l := range judged.Lines {
+		level := slog.LevelInfo
+		if l.Level == savepoint.Warn {
+			level = slog.LevelWarn
+		}
+		logger.Log(context.Background(), level, l.Text, "rule", string(l.Rule), "savepoint", g.Savepoint.ID)
 	}
 }
 

@@ -26,6 +26,11 @@ type Status struct {
 	// says that it does not need it any more.
 	Savepoint string `json:"savepoint,omitempty"`
 	Detached  bool   `json:"detached,omitempty"`
+	// Dropped and AcceptedGap are what was given up to begin with it: uids whose
+	// state was dropped (--drop), and how many records that retention had removed
+	// are skipped (--accept-gap).
+	Dropped     []string `json:"dropped,omitempty"`
+	AcceptedGap int64    `json:"accepted_gap,omitempty"`
 
 	Stages    []StageRef        `json:"stages"`
 	Members   []MemberStatus    `json:"members"`
@@ -91,6 +96,7 @@ func (p *Plane) Status(ctx context.Context) (Status, error) {
 	}
 	if g.Savepoint != nil {
 		s.Savepoint, s.Detached = g.Savepoint.ID, view.Detached(g.Generation)
+		s.Dropped, s.AcceptedGap = g.Dropped, g.AcceptedGap
 	}
 	group, err := p.members(ctx)
 	if err != nil {
