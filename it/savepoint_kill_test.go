@@ -110,7 +110,8 @@ func TestSavepointKilled(t *testing.T) {
 			kill = save.Add(time.Duration(random.IntN(400)) * time.Millisecond)
 		}
 	}
-	r.ask() // one that nobody disturbs
+	r.ask() // two that nobody disturbs
+	r.ask()
 	r.settle()
 	t.Logf("%d kills", kills)
 	if len(r.saved) < 2 {
