@@ -29,6 +29,7 @@ type app struct {
 	job   *topology.Job // of a Go binary; nil: jobs are YAML files
 	flags flags
 	log   *slog.Logger
+	speak *dialect // of messages
 }
 
 // Main runs a command line, without the program's name, and returns the exit
@@ -43,7 +44,7 @@ func Main(ctx context.Context, args []string, s Streams, job *topology.Job) int 
 	err := root.ExecuteContext(ctx)
 	err = whyEnded(ctx, err)
 	if err != nil {
-		report(s.Err, err)
+		report(a.speak.writer(s.Err), err)
 	}
 	return exitCode(err)
 }
@@ -91,6 +92,10 @@ func (a *app) root() *cobra.Command {
 	if a.job == nil {
 		root.AddCommand(a.test(), a.schema(), a.initialize(), a.demo(), a.broker())
 	}
+	if a.job != nil {
+		a.speak = dialectOf(root.Commands(), a.job.Name())
+		root.SetOut(a.speak.writer(a.Out))
+	}
 	for _, cmd := range root.Commands() {
 		a.finish(cmd)
 	}
@@ -132,7 +137,7 @@ func (a *app) newLogger(level slog.Level) *slog.Logger {
 	if a.flags.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(a.speak.writer(a.Err), &slog.HandlerOptions{Level: level}))
 }
 
 // defaultTimeout bounds commands that ask or tell a cluster something.

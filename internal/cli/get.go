@@ -85,7 +85,7 @@ func (a *app) askFor(ctx context.Context, p *control.Plane, job, uid, text strin
 	if output.States, err = statesOf(store, key, answers); err != nil {
 		return err
 	}
-	if err := a.print(output, func(w io.Writer) { printStates(w, output.States) }); err != nil || len(output.States) > 0 {
+	if err := a.printData(output, func(w io.Writer) { printStates(w, output.States) }); err != nil || len(output.States) > 0 {
 		return err
 	}
 	return &failure{code: NotFound, err: fmt.Errorf("%s has no state of %s in store %s", job, output.Key, uid)}

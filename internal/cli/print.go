@@ -12,8 +12,14 @@ import (
 // it alone; one that goes or changes its meaning raises it.
 const formatVersion = 1
 
-// print writes a command's result: as JSON if asked to, else as text does.
+// print writes a command's result: as JSON if asked to, else as text does, in
+// which commands may be named.
 func (a *app) print(result any, text func(w io.Writer)) error {
+	return a.printData(result, func(w io.Writer) { text(a.speak.writer(w)) })
+}
+
+// printData prints a result that is the user's own data.
+func (a *app) printData(result any, text func(w io.Writer)) error {
 	if !a.flags.json {
 		text(a.Out)
 		return nil

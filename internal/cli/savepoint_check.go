@@ -44,7 +44,7 @@ func (a *app) withStart(ctx context.Context, job *loaded, options startOptions, 
 			return err
 		}
 		defer p.Close()
-		o, err := options.resolve(ctx, p, l, s.savepoints)
+		o, err := options.resolve(ctx, p, l, s.savepoints, job.plan)
 		if err != nil {
 			return err
 		}
@@ -67,6 +67,7 @@ func (a *app) check(ctx context.Context, p *control.Plane, job *loaded, o contro
 	if err != nil {
 		return err
 	}
+	verdict.Command = a.speak.of(verdict.Command)
 	id := o.Savepoint.Opened.Manifest().ID
 	output := struct {
 		FormatVersion int    `json:"format_version"`

@@ -132,7 +132,7 @@ func (a *app) remove(ctx context.Context, l *savepoint.Location, s settings, id 
 	defer p.Close()
 	err = l.Remove(id, func(*savepoint.Manifest) error { return p.Release(ctx, id) })
 	if err != nil {
-		return err
+		return nearSavepoint(l, id, err)
 	}
 	output := struct {
 		FormatVersion int    `json:"format_version"`

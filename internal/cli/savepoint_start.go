@@ -11,6 +11,7 @@ import (
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/internal/coordinator"
 	"github.com/procd/procd/savepoint"
+	"github.com/procd/procd/topology"
 )
 
 // startOptions are what the person who starts a process wants and allows.
@@ -53,7 +54,7 @@ func (o *startOptions) check() error {
 }
 
 // resolve opens the savepoint that is named, if one is.
-func (o *startOptions) resolve(ctx context.Context, p *control.Plane, l *savepoint.Location, dir string) (control.StartOptions, error) {
+func (o *startOptions) resolve(ctx context.Context, p *control.Plane, l *savepoint.Location, dir string, plan *topology.Plan) (control.StartOptions, error) {
 	start := control.StartOptions{
 		Resume: o.resume, Drop: o.drop, AcceptGap: o.acceptGap, Again: o.again, SavepointDir: dir, JobFile: o.file,
 	}
@@ -61,7 +62,7 @@ func (o *startOptions) resolve(ctx context.Context, p *control.Plane, l *savepoi
 		return start, nil
 	}
 	var err error
-	start.Savepoint, err = choose(ctx, p, l, dir, o.savepoint)
+	start.Savepoint, err = choose(ctx, p, l, dir, o.savepoint, plan)
 	return start, refuseDamaged(err)
 }
 
@@ -72,7 +73,7 @@ func (p *process) chosen(ctx context.Context) (control.StartOptions, error) {
 	if p.from != nil {
 		options.savepoint = ""
 	}
-	start, err := options.resolve(ctx, p.plane, p.location, p.settings.savepoints)
+	start, err := options.resolve(ctx, p.plane, p.location, p.settings.savepoints, p.plan)
 	if err != nil {
 		return start, err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,7 +82,7 @@ func (a *app) take(ctx context.Context, p *control.Plane, job string, ask asking
 		printed = a.print(takenOutput{formatVersion, job, taken}, func(w io.Writer) { printTaken(w, job, taken) })
 	}
 	if errors.Is(err, control.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
-		err = &failure{code: TimedOut, err: stillUnderWay(taken, job), hint: "wait on with: " + a.again(job, ask)}
+		err = &failure{code: TimedOut, err: stillUnderWay(taken, job), hint: "wait on with: " + again(job, ask)}
 	}
 	return errors.Join(err, printed, tookNothing(taken, err))
 }
@@ -96,15 +95,12 @@ func stillUnderWay(taken coordinator.Taken, job string) error {
 }
 
 // again is the command that asks for the same savepoint again.
-func (a *app) again(job string, ask asking) string {
-	words := []string{"procd", "savepoint", job, "--id", ask.id}
+func again(job string, ask asking) string {
+	command := "savepoint"
 	if ask.stop {
-		words[1] = "savepoint-and-stop"
+		command = "savepoint-and-stop"
 	}
-	if a.job != nil {
-		words = append(words[1:2], words[3:]...)
-	}
-	return strings.Join(words, " ")
+	return fmt.Sprintf("procd %s %s --id %s", command, job, ask.id)
 }
 
 // tookNothing says what is missing of what was asked for.
@@ -135,7 +131,7 @@ func (a *app) request(ctx context.Context, p *control.Plane, job string, ask ask
 		control.Request
 	}{formatVersion, job, request}
 	return a.print(output, func(w io.Writer) {
-		fmt.Fprintf(w, "ASKED %s; its result: %s\n", request.ID, a.again(job, ask))
+		fmt.Fprintf(w, "ASKED %s; its result: %s\n", request.ID, again(job, ask))
 	})
 }
 
