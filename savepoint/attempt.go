@@ -48,7 +48,7 @@ func (l *Location) Begin(id string, attempt int, token string) (*Attempt, error)
 	if err := a.absent(); err != nil {
 		return nil, err
 	}
-	if err := l.fs.MkdirAll(a.dir); err != nil {
+	if err := l.fs.MkdirAll(path.Join(a.dir, deliveriesName)); err != nil {
 		return nil, fmt.Errorf("procd/savepoint: begin savepoint %s in %s: %w", id, l.path, err)
 	}
 	if err := a.writeFile(tokenName, []byte(token)); err != nil {
@@ -128,6 +128,9 @@ func (a *Attempt) complete(ctx context.Context, m *Manifest, definition string) 
 		return "", err
 	}
 	if err := a.loc.fs.Remove(path.Join(a.dir, tokenName)); err != nil {
+		return "", err
+	}
+	if err := a.loc.fs.RemoveAll(path.Join(a.dir, deliveriesName)); err != nil {
 		return "", err
 	}
 	if err := checkFiles(ctx, a.loc.fs, a.dir, a.id, m); err != nil {
@@ -212,12 +215,16 @@ func (a *Attempt) writeDefinition(text string) (*File, error) {
 
 // writeFile makes a small file and syncs it.
 func (a *Attempt) writeFile(name string, data []byte) error {
+	return a.write(name, data, true)
+}
+
+func (a *Attempt) write(name string, data []byte, sync bool) error {
 	f, err := a.loc.fs.Create(path.Join(a.dir, name))
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())

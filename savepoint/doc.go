@@ -15,10 +15,11 @@
 //     shared (P13), and may call Attempt.PreCopy for each of its store
 //     partitions while work goes on.
 //  3. After the cut every process calls Attempt.CopyPart with the checkpoint of
-//     each store partition and reports the Part to the coordinator. Tables that
-//     were pre-copied from the same database are not copied again (P14).
-//  4. The coordinator puts the parts into a Manifest and calls
-//     Attempt.Complete. The manifest is checked, stores of one task against
+//     each store partition. Tables that were pre-copied from the same database
+//     are not copied again (P14). The parts of a task go with where it stands
+//     into Attempt.Deliver, and the checksum that it returns to the coordinator.
+//  4. The coordinator calls Attempt.Collect for each task, puts everything into
+//     a Manifest and calls Attempt.Complete. The manifest is checked, stores of one task against
 //     each other too (P14), written last, and the directory gets its name in
 //     one step. Before that there is no savepoint.
 //

@@ -363,6 +363,7 @@ func (j *testJob) attempt(t testing.TB, l *Location, id string, number int) erro
 			return err
 		}
 		var parts []Part
+		var delivered []string
 		for _, s := range j.stores() {
 			c := s.last
 			if err := process.PreCopy(ctx, c); err != nil {
@@ -372,7 +373,18 @@ func (j *testJob) attempt(t testing.TB, l *Location, id string, number int) erro
 			if err != nil {
 				return err
 			}
-			parts = append(parts, part)
+			sha256, err := process.Deliver(Delivery{Task{Stage: "in:alarm-events", Partition: c.Partition}, []Part{part}})
+			if err != nil {
+				return err
+			}
+			delivered = append(delivered, sha256)
+		}
+		for _, sha256 := range delivered {
+			d, err := coordinator.Collect(sha256)
+			if err != nil {
+				return err
+			}
+			parts = append(parts, d.Parts...)
 		}
 		m := j.manifest(parts)
 		m.ID = id

@@ -72,7 +72,7 @@ type Task struct {
 	// topics included. Of a task with stores they are what the checkpoints say
 	// (P14).
 	Sources    []kstate.SourceOffset `json:"sources"`
-	Frontiers  []kstate.SourceOffset `json:"frontiers,omitempty"`  // P10
+	Frontiers  topology.Frontiers    `json:"frontiers,omitempty"`  // P10
 	Watermarks []topology.Watermark  `json:"watermarks,omitempty"` // P27
 }
 

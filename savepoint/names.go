@@ -15,7 +15,10 @@ const (
 	manifestName   = "manifest.json"
 	definitionName = "definition.txt"
 	storesName     = "stores"
-	tokenName      = "TOKEN" // only while a savepoint is made
+
+	// Only while a savepoint is made.
+	tokenName      = "TOKEN"
+	deliveriesName = "deliveries"
 )
 
 var (

@@ -19,7 +19,7 @@ func TestP2OtherDefinitionIsRefusedWhileOneLives(t *testing.T) {
 	began := time.Now()
 	_, err := b.begin(alarmJob("h2"), StartOptions{})
 	var refused *Refused
-	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, other) || !strings.Contains(refused.Hint, "procd stop alarm") {
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, other) || !strings.Contains(refused.Hint, "procd savepoint-and-stop alarm") {
 		t.Errorf("got %v", err)
 	}
 	if waited := time.Since(began); waited < sessionTimeout+time.Second {

@@ -1,12 +1,6 @@
 package control
 
-import (
-	"time"
-
-	"github.com/procd/procd/kstate"
-	"github.com/procd/procd/savepoint"
-	"github.com/procd/procd/topology"
-)
+import "time"
 
 // Request asks a run of the job for a savepoint. Asking again with the same id
 // is asking for its result.
@@ -127,13 +121,10 @@ type TaskReport struct {
 	Stage     string   `json:"stage"`
 	Partition int32    `json:"partition"`
 	Step      TaskStep `json:"step"`
-	// Sources, from TaskCut on, are the next offsets of all inputs at the cut,
-	// repartition topics included.
-	Sources    []kstate.SourceOffset `json:"sources,omitempty"`
-	Frontiers  []kstate.SourceOffset `json:"frontiers,omitempty"`  // P10
-	Watermarks []topology.Watermark  `json:"watermarks,omitempty"` // P27
-	// Parts, from TaskCopied on, is one part for each of the stage's stores.
-	Parts []savepoint.Part `json:"parts,omitempty"`
+	// Delivery, from TaskCopied on, is the SHA-256 by which the coordinator
+	// finds in the attempt's directory what the task has for the manifest: see
+	// savepoint.Delivery. It would be too much for a record.
+	Delivery string `json:"delivery,omitempty"`
 }
 
 // Result ends a request. It is written by the decider, in one transaction with

@@ -233,8 +233,10 @@ type worker struct {
 	// dies is the phase that it does not survive.
 	dies control.Phase
 	died chan struct{}
-	// onCut is called before it reports a cut.
-	onCut func()
+	// onCut is called before it reports a cut, onDeliver may change what it
+	// delivers.
+	onCut     func()
+	onDeliver func(*savepoint.Delivery)
 
 	now     Command
 	attempt *savepoint.Attempt
@@ -332,7 +334,14 @@ func (w *worker) advance(ctx context.Context) error {
 		}
 		return w.each(ctx, control.TaskCopied, func(t task, c savepoint.Checkpoint, r *control.TaskReport) error {
 			part, err := w.attempt.CopyPart(ctx, c)
-			r.Parts = []savepoint.Part{part}
+			if err != nil {
+				return err
+			}
+			d := savepoint.Delivery{Task: savepoint.Task{Stage: t.stage, Partition: t.partition, Sources: w.b.offsets(c.UID, t.partition)}, Parts: []savepoint.Part{part}}
+			if w.onDeliver != nil {
+				w.onDeliver(&d)
+			}
+			r.Delivery, err = w.attempt.Deliver(d)
 			return err
 		})
 	}
@@ -348,9 +357,6 @@ func (w *worker) each(ctx context.Context, step control.TaskStep, do func(task, 
 			continue
 		}
 		uid := w.b.plan.Stages[slices.IndexFunc(w.b.plan.Stages, func(s *topology.Stage) bool { return s.ID == t.stage })].Stores[0]
-		if step.Reached(control.TaskCut) {
-			r.Sources = w.b.offsets(uid, t.partition)
-		}
 		if do != nil {
 			if err := w.checkpoint(uid, t, &r, do); err != nil {
 				return err

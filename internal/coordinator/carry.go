@@ -134,7 +134,11 @@ func (r *runner) publish(ctx context.Context, e Publish) (Complete, error) {
 	made := r.attempts[e.key]
 	delete(r.attempts, e.key)
 	r.mu.Unlock()
-	m, err := r.manifest(e)
+	tasks, err := r.collect(ctx, made, e)
+	if err != nil {
+		return Complete{}, err
+	}
+	m, err := r.manifest(e, tasks)
 	if err != nil {
 		return Complete{}, err
 	}
@@ -145,8 +149,8 @@ func (r *runner) publish(ctx context.Context, e Publish) (Complete, error) {
 	return describe(m, sha256), nil
 }
 
-// manifest puts together what the workers reported.
-func (r *runner) manifest(e Publish) (*savepoint.Manifest, error) {
+// manifest puts together what the tasks have delivered.
+func (r *runner) manifest(e Publish, tasks []savepoint.Delivery) (*savepoint.Manifest, error) {
 	g := &r.Lease.Generation
 	m := &savepoint.Manifest{
 		ID: e.request, Job: g.Job, Generation: g.Generation, Revision: r.Lease.Revision, Run: e.Request.Run,
@@ -156,10 +160,8 @@ func (r *runner) manifest(e Publish) (*savepoint.Manifest, error) {
 		m.Sources = append(m.Sources, savepoint.Topic{Name: t.Name, ID: t.ID.String(), Partitions: t.Partitions})
 	}
 	parts := make(map[string][]savepoint.Part)
-	for _, t := range e.Tasks {
-		m.Tasks = append(m.Tasks, savepoint.Task{
-			Stage: t.Stage, Partition: t.Partition, Sources: t.Sources, Frontiers: t.Frontiers, Watermarks: t.Watermarks,
-		})
+	for _, t := range tasks {
+		m.Tasks = append(m.Tasks, t.Task)
 		for _, p := range t.Parts {
 			parts[p.UID] = append(parts[p.UID], p)
 		}

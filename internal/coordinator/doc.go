@@ -45,8 +45,10 @@
 //  5. The ends of the topics that a wave reads are asked for after every task of
 //     the waves before has reported that its last transaction has ended (P12).
 //  6. The manifest is written when every task of the plan is reported copied,
-//     by exactly one worker, with one part for each of its stores at the offsets
-//     of its cut, and its repartition topics drained (P12, P14).
+//     by exactly one worker, and has delivered, into the attempt's directory,
+//     one part for each of its stores at the offsets of its cut, with its
+//     repartition topics drained (P12, P14). The report has the delivery's
+//     checksum.
 //  7. SAVED is written after the manifest is durable. A savepoint without it is
 //     unclaimed, and `latest` does not see it (P14).
 //  8. If a worker of a stop has left the attempt by the time of the answer, or

@@ -86,11 +86,13 @@ type (
 		Err  error
 	}
 
-	// Publish writes the manifest. Outcome: Published.
+	// Publish collects what the tasks have delivered, makes sure that it is of
+	// one cut, and writes the manifest. Outcome: Published.
 	Publish struct {
 		key
 		Request control.Request
 		Tasks   []control.TaskReport // every task of the plan, in its order
+		Ends    control.Offsets      // of the repartition topics (P12)
 	}
 	// Published: there is a savepoint, or Err and none.
 	Published struct {

@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/procd/procd/internal/control"
-	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
@@ -81,7 +80,7 @@ func (s *scenario) run() {
 		delete(s.machines, arg(0))
 	case "request": // NAME [stop] [run=N] [scheduled]
 		s.request(arg(0))
-	case "report": // NAME ATTEMPT WORKER SESSION TASK:STEP... [err="..."] and lines of what a cut task has
+	case "report": // NAME ATTEMPT WORKER SESSION TASK:STEP... [err="..."] [joined] [bytes=N] [pause=N]
 		s.report()
 	case "do": // MACHINE WHAT [err="..."] [overtaken] [complete] [ends=TOPIC:0,0]
 		s.do()
@@ -207,10 +206,7 @@ func (s *scenario) request(name string) {
 	})
 }
 
-// report takes tasks as STAGE/PARTITION:STEP. A task that is cut has the input
-// "in" at offset 10, each topic that it reads at 5, and every store of its
-// stage at the same point; `at=TOPIC:N` changes what a task has of a topic, and
-// `store-at=UID:N` what a store has.
+// report takes tasks as STAGE/PARTITION:STEP.
 func (s *scenario) report() {
 	attempt, _ := strconv.Atoi(s.d.CmdArgs[1].Key)
 	r := control.Report{
@@ -233,41 +229,7 @@ func (s *scenario) taskReport(name string, step control.TaskStep) control.TaskRe
 	if err != nil {
 		s.t.Fatalf("%s: %q is no task", s.d.Pos, name)
 	}
-	t := control.TaskReport{Stage: name[:slash], Partition: int32(n), Step: step}
-	i := slices.IndexFunc(s.stages, func(st Stage) bool { return st.ID == t.Stage })
-	if i < 0 || !step.Reached(control.TaskCut) {
-		return t
-	}
-	changed, at, _ := strings.Cut(s.word("at"), ":")
-	offset := func(topic string, usual int64) kstate.SourceOffset {
-		if topic == changed {
-			usual, _ = strconv.ParseInt(at, 10, 64)
-		}
-		return kstate.SourceOffset{Topic: topic, Partition: t.Partition, Offset: usual}
-	}
-	t.Sources = append(t.Sources, offset("in", 10))
-	for _, topic := range s.stages[i].Reads {
-		t.Sources = append(t.Sources, offset(topic, 5))
-	}
-	if step == control.TaskCopied {
-		t.Parts = s.parts(t, s.stages[i].Stores)
-	}
-	return t
-}
-
-func (s *scenario) parts(t control.TaskReport, uids []string) (parts []savepoint.Part) {
-	changed, at, _ := strings.Cut(s.word("store-at"), ":")
-	for _, uid := range uids {
-		if uid == s.word("without") {
-			continue
-		}
-		p := savepoint.Part{UID: uid, Partition: t.Partition, Sources: slices.Clone(t.Sources)}
-		if uid == changed {
-			p.Sources[0].Offset, _ = strconv.ParseInt(at, 10, 64)
-		}
-		parts = append(parts, p)
-	}
-	return parts
+	return control.TaskReport{Stage: name[:slash], Partition: int32(n), Step: step}
 }
 
 // do performs the oldest effect of its kind that a machine wants done. The

@@ -201,12 +201,8 @@ func (m *Machine) copy(tasks []control.TaskReport) bool {
 	if t, waits := behind(tasks, m.layout.upTo(len(m.layout.waves)), control.TaskCopied); waits {
 		return m.timedOut(fmt.Sprintf("task %s was not copied in time", t))
 	}
-	if problem := fits(m.layout, tasks, j.ends); problem != "" {
-		m.fail(problem)
-		return true
-	}
 	m.enter(publishing)
-	m.emit(Publish{j.key, j.request, tasks})
+	m.emit(Publish{j.key, j.request, tasks, j.ends})
 	return true
 }
 

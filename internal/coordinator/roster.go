@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/procd/procd/internal/control"
-	"github.com/procd/procd/savepoint"
 )
 
 // roster is who takes part in an attempt, fixed when it has been mustered: from
@@ -152,61 +151,4 @@ func behind(tasks []control.TaskReport, stages []string, step control.TaskStep) 
 		}
 	}
 	return task{}, false
-}
-
-// fits says what keeps the reports of all tasks from being a savepoint: stores
-// that are missing or of another point than their task (P14), inputs that were
-// not drained (P12). "" if nothing.
-func fits(l *layout, tasks []control.TaskReport, ends control.Offsets) string {
-	for _, t := range tasks {
-		at := task{t.Stage, t.Partition}
-		if problem := fitsParts(l.stages[t.Stage].Stores, t); problem != "" {
-			return fmt.Sprintf("task %s: %s", at, problem)
-		}
-		for _, topic := range l.stages[t.Stage].Reads {
-			end, known := ends.At(topic, t.Partition)
-			if next, ok := offset(t, topic); !known || !ok || next < end {
-				return fmt.Sprintf("task %s was cut at offset %d of %s, before its end %d", at, next, topic, end)
-			}
-		}
-	}
-	return ""
-}
-
-func fitsParts(stores []string, t control.TaskReport) string {
-	if len(t.Parts) != len(stores) {
-		return fmt.Sprintf("%d stores were copied, it has %d", len(t.Parts), len(stores))
-	}
-	for _, uid := range stores {
-		i := slices.IndexFunc(t.Parts, func(p savepoint.Part) bool { return p.UID == uid })
-		if i < 0 || t.Parts[i].Partition != t.Partition {
-			return fmt.Sprintf("store %s was not copied", uid)
-		}
-		if !sameOffsets(t.Parts[i], t) {
-			return fmt.Sprintf("store %s was checkpointed at another point than its task was cut", uid)
-		}
-	}
-	return ""
-}
-
-// sameOffsets compares the position in a checkpoint with the cut.
-func sameOffsets(p savepoint.Part, t control.TaskReport) bool {
-	if len(p.Sources) != len(t.Sources) {
-		return false
-	}
-	for _, s := range p.Sources {
-		if !slices.Contains(t.Sources, s) {
-			return false
-		}
-	}
-	return true
-}
-
-func offset(t control.TaskReport, topic string) (next int64, ok bool) {
-	for _, s := range t.Sources {
-		if s.Topic == topic && s.Partition == t.Partition {
-			return s.Offset, true
-		}
-	}
-	return 0, false
 }

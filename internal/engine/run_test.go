@@ -18,8 +18,10 @@ import (
 	"github.com/procd/procd/codec"
 	"github.com/procd/procd/internal/cluster"
 	"github.com/procd/procd/internal/control"
+	"github.com/procd/procd/internal/coordinator"
 	"github.com/procd/procd/internal/seat"
 	"github.com/procd/procd/kstate"
+	"github.com/procd/procd/savepoint"
 	"github.com/procd/procd/topology"
 )
 
@@ -66,9 +68,18 @@ type rig struct {
 	fake    *kfake.Cluster     // nil on a real broker
 	sent    map[string][]int64 // totals to come out, by key
 	sum     map[string]int64
+	// savepoints is where they are taken, from how the next run starts.
+	savepoints string
+	from       control.StartOptions
 }
 
 func newRig(t *testing.T, job *topology.Job, opts ...kfake.Opt) *rig {
+	t.Helper()
+	return newRigOf(t, 4, job, opts...)
+}
+
+// newRigOf makes topics of so many partitions.
+func newRigOf(t *testing.T, partitions int32, job *topology.Job, opts ...kfake.Opt) *rig {
 	t.Helper()
 	brokers := []string{os.Getenv("PROCD_ENGINE_BROKERS")}
 	var fake *kfake.Cluster
@@ -86,7 +97,7 @@ func newRig(t *testing.T, job *topology.Job, opts ...kfake.Opt) *rig {
 	}
 	t.Cleanup(cl.Close)
 	r := &rig{t: t, brokers: brokers, cl: cl, job: job, name: job.Name(), fake: fake, sent: map[string][]int64{}, sum: map[string]int64{}}
-	if _, err := kadm.NewClient(cl).CreateTopics(t.Context(), 4, 1, nil, r.name+"-in", r.name+"-out"); err != nil {
+	if _, err := kadm.NewClient(cl).CreateTopics(t.Context(), partitions, 1, nil, r.name+"-in", r.name+"-out"); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -132,7 +143,7 @@ func (r *rig) start(dir string) *running {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	lease, err := plane.Begin(r.t.Context(), plan, s, control.StartOptions{})
+	lease, err := plane.Begin(r.t.Context(), plan, s, r.from)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -142,7 +153,11 @@ func (r *rig) start(dir string) *running {
 	}
 	env := kstate.NewEnv(kstate.EnvOptions{BlockCacheBytes: 8 << 20, WriteBackBytes: 32 << 20, Logger: log})
 	ctx, stop := context.WithCancel(context.Background())
-	e, err := New(ctx, Config{Kafka: opts, Client: plane.Client(), Plan: plan, Lease: lease, Seat: s, State: env, Workers: 2, Logger: log})
+	config := Config{Kafka: opts, Client: plane.Client(), Plan: plan, Lease: lease, Seat: s, State: env, Workers: 2, Logger: log}
+	if r.savepoints != "" {
+		r.coordinates(&config, plane)
+	}
+	e, err := New(ctx, config)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -154,6 +169,22 @@ func (r *rig) start(dir string) *running {
 		s.Release()
 	}()
 	return run
+}
+
+// coordinates lets the process take savepoints.
+func (r *rig) coordinates(c *Config, plane *control.Plane) {
+	r.t.Helper()
+	location, err := savepoint.OpenLocation(r.savepoints)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { location.Close() })
+	c.Location, c.Report = location, c.Lease.Report
+	c.Coordinate = func(ctx context.Context) error {
+		return coordinator.Run(ctx, coordinator.Deps{
+			Plane: plane, Lease: c.Lease, Plan: c.Plan, Location: location, Path: r.savepoints, Logger: c.Logger,
+		})
+	}
 }
 
 // end stops an engine and returns its error.
@@ -183,7 +214,7 @@ func (r *rig) wantExact() {
 	}
 	defer cl.Close()
 	got := map[string][]int64{}
-	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
 	for n := 0; n < want; {
 		fetches := cl.PollFetches(ctx)

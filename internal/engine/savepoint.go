@@ -11,7 +11,6 @@ import (
 
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/internal/coordinator"
-	"github.com/procd/procd/internal/positions"
 	"github.com/procd/procd/savepoint"
 )
 
@@ -37,11 +36,11 @@ type part struct {
 // taskPart is one task's part in an attempt.
 type taskPart struct {
 	step    control.TaskStep
-	flushes bool             // what is committed is being written, before the copy
-	busy    bool             // being copied
-	stood   time.Time        // since when it stands still; zero: it does not
-	sources positions.Record // where it was at the cut
-	parts   []savepoint.Part
+	flushes bool      // what is committed is being written, before the copy
+	busy    bool      // being copied
+	stood   time.Time // since when it stands still; zero: it does not
+	// delivery is where the coordinator finds what the task has for the manifest.
+	delivery string
 }
 
 // attend does what the current command asks for, at the end of a turn.
@@ -258,7 +257,11 @@ func (p *part) cut(t *task, tp *taskPart) error {
 	if !p.drained(t) {
 		return nil // the commit was refused, and the task goes back
 	}
-	tp.sources = t.position(p.w.p.generation(), nil)
+	at := t.position(p.w.p.generation(), nil)
+	stands := savepoint.Task{
+		Stage: t.stage.id, Partition: t.ref.partition,
+		Sources: at.Sources, Frontiers: at.Frontiers, Watermarks: at.Watermarks,
+	}
 	checkpoints, err := p.checkpoint(t, "cut")
 	if err != nil {
 		p.fail(err)
@@ -273,8 +276,9 @@ func (p *part) cut(t *task, tp *taskPart) error {
 				return err
 			}
 		}
-		tp.parts = parts
-		return nil
+		var err error
+		tp.delivery, err = p.attempt.Deliver(savepoint.Delivery{Task: stands, Parts: parts})
+		return err
 	}, checkpoints, control.TaskCopied)
 	return nil
 }
@@ -376,9 +380,9 @@ func (p *part) report() {
 	}
 	for _, t := range p.w.tasks {
 		tp := p.task(t)
-		tr := control.TaskReport{Stage: t.stage.id, Partition: t.ref.partition, Step: tp.step, Parts: tp.parts}
-		if tp.step.Reached(control.TaskCut) {
-			tr.Sources, tr.Frontiers, tr.Watermarks = tp.sources.Sources, tp.sources.Frontiers, tp.sources.Watermarks
+		tr := control.TaskReport{Stage: t.stage.id, Partition: t.ref.partition, Step: tp.step}
+		if tp.step == control.TaskCopied {
+			tr.Delivery = tp.delivery
 		}
 		r.Tasks = append(r.Tasks, tr)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,6 +31,37 @@ func TestRoundTrip(t *testing.T) {
 	if _, err := Decode(r.Encode()); err == nil {
 		t.Error("a newer format is read as if it were known")
 	}
+}
+
+// wide is the record of a task whose records come from 200 partitions of the
+// job's source.
+func wide() Record {
+	r := Record{Format: Format, Generation: 3, Sources: []kstate.SourceOffset{{Topic: "procd.alarm.g3.by-room.repartition", Partition: 17, Offset: 1_234_567}}}
+	for p := range int32(200) {
+		r.Frontiers = append(r.Frontiers, kstate.SourceOffset{Topic: "alarm-events", Partition: p, Offset: 1_234_567 + 977*int64(p)})
+	}
+	return r
+}
+
+// Each task writes its record with each commit.
+func TestWideRecordIsSmall(t *testing.T) {
+	r := wide()
+	value := r.Encode()
+	if len(value) > 2048 {
+		t.Errorf("a record of 200 source partitions has %d bytes", len(value))
+	}
+	if got, err := Decode(value); err != nil || !slices.Equal(got.Frontiers, r.Frontiers) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func BenchmarkEncodeWide(b *testing.B) {
+	r, bytes := wide(), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		bytes = len(r.Encode())
+	}
+	b.ReportMetric(float64(bytes), "bytes/record")
 }
 
 // TestP8Read finds the newest record of each task, however far back it is, and

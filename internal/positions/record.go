@@ -16,7 +16,7 @@ type Record struct {
 	Format     int                   `json:"format"` // [Format]
 	Generation int                   `json:"generation"`
 	Sources    []kstate.SourceOffset `json:"sources"`              // next offset of each input
-	Frontiers  []kstate.SourceOffset `json:"frontiers,omitempty"`  // P10
+	Frontiers  topology.Frontiers    `json:"frontiers,omitempty"`  // P10
 	Watermarks []topology.Watermark  `json:"watermarks,omitempty"` // P27
 	Base       *Base                 `json:"base,omitempty"`       // P16; absent in a generation that began without a savepoint
 }
