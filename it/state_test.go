@@ -116,7 +116,7 @@ func storeDirs(data, job, store string) ([]storeDir, error) {
 	}
 	var dirs []storeDir
 	for _, path := range paths {
-		if filepath.Ext(path) == ".restore" {
+		if !finished(path) {
 			continue // never used (P17)
 		}
 		dir, err := readStoreDir(path)
@@ -126,6 +126,13 @@ func storeDirs(data, job, store string) ([]storeDir, error) {
 		dirs = append(dirs, dir)
 	}
 	return dirs, nil
+}
+
+// finished says whether a store's directory is whole: what makes it so is written
+// last (docs/format/store-directory.md).
+func finished(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "procd-store-format"))
+	return err == nil
 }
 
 func readStoreDir(path string) (dir storeDir, err error) {

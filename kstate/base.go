@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Base is one partition of a store in a savepoint: what the state of a new
@@ -84,43 +86,25 @@ func (e *Env) PrepareFromBase(dir string, id Identity, log LogBounds, base Base)
 // openBase fills a new directory with the base and opens it.
 func (r *Restore) openBase() error {
 	if r.base.Rows != nil {
-		return r.openRows()
-	}
-	dir := r.dir + restoreSuffix
-	if err := r.env.mkdir(dir); err != nil {
+		r.origin = OriginRows
+		err := r.openNew()
+		if err == nil {
+			err = r.putRows()
+		}
 		return err
 	}
-	from, err := r.placeFiles(dir)
-	if err == nil {
-		err = r.checkBaseFormat(dir)
+	from, err := r.placeFiles()
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		r.db, err = r.env.openDB(dir, lazily)
-		if unusable(err) {
-			err = fmt.Errorf("%w: %w", ErrBase, err)
-		}
+	r.db, err = r.env.openDB(r.dir, r.late)
+	if unusable(err) {
+		err = fmt.Errorf("%w: %w", ErrBase, err)
 	}
 	if err != nil {
-		return errors.Join(err, r.env.fs.RemoveAll(dir))
-	}
-	if err := r.takeBase(from); err != nil {
-		return errors.Join(err, r.db.Close(), r.env.fs.RemoveAll(dir))
-	}
-	return nil
-}
-
-// openRows opens a new directory and fills it with the rows of a portable base.
-// It cannot be taken for a store before Finish, so a crash on the way begins
-// again with the savepoint.
-func (r *Restore) openRows() error {
-	r.origin = OriginRows
-	if err := r.openNew(); err != nil {
 		return err
 	}
-	if err := r.putRows(); err != nil {
-		return errors.Join(err, r.db.Close(), r.env.fs.RemoveAll(r.dir+restoreSuffix))
-	}
-	return nil
+	return r.takeBase(from)
 }
 
 // putRows writes the rows, sorted as far as memory goes, and last what they came
@@ -153,21 +137,31 @@ func (r *Restore) putRows() error {
 	return r.writeWith(base)
 }
 
-// placeFiles puts the base's files into a directory. A table is immutable and
+// placeFiles puts the base's files into the new directory. A table is immutable and
 // its number is used once by a database, so one that the old directory has is
 // the base's, however long work went on there since the cut (P14, P15).
-func (r *Restore) placeFiles(dir string) (storedBase, error) {
+func (r *Restore) placeFiles() (storedBase, error) {
 	from := storedBase{Instance: r.base.Instance, Changelog: r.base.Position.Changelog}
+	if err := r.env.mkdir(r.dir); err != nil {
+		return from, err
+	}
 	adopt, err := r.adoptable()
 	if err != nil {
 		return from, err
 	}
 	var linked, copied int64
+	format := ""
 	for _, f := range r.base.Files {
+		if f.Name == formatFile {
+			if format, err = r.baseFormat(f); err != nil {
+				return from, err
+			}
+			continue // this directory gets its own, last
+		}
 		if filepath.Base(f.Name) != f.Name || f.Name == instanceFile {
 			return from, fmt.Errorf("%w: it has a file %q", ErrBase, f.Name)
 		}
-		if adopt != "" && isTable(f.Name) && r.link(adopt, dir, f) {
+		if adopt != "" && isTable(f.Name) && r.link(adopt, f) {
 			from.Linked, from.Adopted = append(from.Linked, f), adopt
 			linked += f.Size
 			continue
@@ -175,7 +169,7 @@ func (r *Restore) placeFiles(dir string) (storedBase, error) {
 		if isTable(f.Name) {
 			copied += f.Size
 		}
-		if err := r.copyBaseFile(dir, f); err != nil {
+		if err := r.copyBaseFile(f); err != nil {
 			return from, err
 		}
 	}
@@ -183,7 +177,7 @@ func (r *Restore) placeFiles(dir string) (storedBase, error) {
 	if linked > copied {
 		r.origin = OriginAdopted
 	}
-	return from, r.env.syncDir(dir)
+	return from, checkBaseFormat(format)
 }
 
 func isTable(name string) bool { return strings.HasSuffix(name, ".sst") }
@@ -203,33 +197,54 @@ func (r *Restore) adoptable() (string, error) {
 
 // link links a table if the old directory has it. Where it cannot, whatever
 // the reason, the savepoint has the table.
-func (r *Restore) link(from, to string, f BaseFile) bool {
+func (r *Restore) link(from string, f BaseFile) bool {
 	fs := r.env.fs
 	name := fs.PathJoin(from, f.Name)
 	info, err := fs.Stat(name)
 	if err != nil || info.Size() != f.Size {
 		return false
 	}
-	return fs.Link(name, fs.PathJoin(to, f.Name)) == nil
+	return fs.Link(name, fs.PathJoin(r.dir, f.Name)) == nil
 }
 
-// copyBaseFile copies a file, syncs it and verifies what was read.
-func (r *Restore) copyBaseFile(dir string, f BaseFile) error {
+// copyBaseFile copies a file and verifies what was read. Tables, which may be
+// large, are synced at once, the others with everything else.
+func (r *Restore) copyBaseFile(f BaseFile) error {
+	fs := vfs.FS(r.late)
+	if isTable(f.Name) {
+		fs = r.env.fs
+	}
+	out, err := fs.Create(fs.PathJoin(r.dir, f.Name), "procd-base")
+	if err != nil {
+		return err
+	}
+	err = r.readBaseFile(f, out)
+	if err == nil {
+		err = out.Sync()
+	}
+	return errors.Join(err, out.Close())
+}
+
+// baseFormat reads the file that says which format the base has.
+func (r *Restore) baseFormat(f BaseFile) (text string, err error) {
+	if f.Size > smallBytes {
+		return "", fmt.Errorf("%w: its file %s has %d bytes", ErrBase, f.Name, f.Size)
+	}
+	var b strings.Builder
+	err = r.readBaseFile(f, &b)
+	return b.String(), err
+}
+
+// readBaseFile writes a file of the base to out and verifies what was read.
+func (r *Restore) readBaseFile(f BaseFile, out io.Writer) error {
 	in, err := r.base.Open(f.Name)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBase, err)
 	}
-	out, err := r.env.fs.Create(r.env.fs.PathJoin(dir, f.Name), "procd-base")
-	if err != nil {
-		return errors.Join(err, in.Close())
-	}
 	// One byte more than it should have shows a file that has grown, without
 	// reading whatever is there (D3).
 	sum, size, err := copyHashed(out, io.LimitReader(in, f.Size+1))
-	if err == nil {
-		err = out.Sync()
-	}
-	if err := errors.Join(err, out.Close(), in.Close()); err != nil {
+	if err := errors.Join(err, in.Close()); err != nil {
 		return fmt.Errorf("%w: copy %s: %w", ErrBase, f.Name, err)
 	}
 	if size != f.Size || sum != f.SHA256 {
@@ -247,11 +262,8 @@ func copyHashed(out io.Writer, in io.Reader) (sum string, size int64, err error)
 	return hex.EncodeToString(h.Sum(nil)), size, err
 }
 
-func (r *Restore) checkBaseFormat(dir string) error {
-	format, err := r.env.readFormat(dir)
-	switch {
-	case err != nil:
-		return err
+func checkBaseFormat(text string) error {
+	switch format := parseFormat(text); {
 	case format == 0:
 		return fmt.Errorf("%w: it has no file %s", ErrBase, formatFile)
 	case format > storeFormat:

@@ -12,7 +12,7 @@ import (
 // openCheckpoint opens the files of a checkpoint as a database.
 func openCheckpoint(t testing.TB, env *Env, dir string) *DB {
 	t.Helper()
-	db, err := env.openDB(dir, steadily)
+	db, err := env.openDB(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // pebbleFormat is the format major version of every store, by its name: a newer
@@ -39,7 +40,10 @@ type DB struct {
 	verifying    *verification   // nil: nothing to verify
 	unverified   atomic.Bool
 
-	compacting   compacting
+	fs           vfs.FS // of dir; syncs late while the directory is being filled
+	filling      bool   // nobody reads it yet
+	compactions  compactions
+	resting      *time.Timer // of compactions after filling; nil: none
 	tableOptions sstable.WriterOptions
 	tables       atomic.Uint64 // numbers the tables that are being written
 	compacted    chan struct{} // holds a token if a compaction has ended
@@ -54,22 +58,23 @@ type DB struct {
 	closed   bool
 }
 
-// compacting says how soon a database merges the tables that are written to it:
-// the numbers of tables that a read may have to look at, one after the other,
-// from which on that begins and is waited for. Ingesting is never held back by
-// Pebble, which begins at half of begin already.
-type compacting struct{ begin, wait int32 }
-
-var (
-	steadily = compacting{begin: 8, wait: 20}
-	// While a directory is being filled nobody reads it, so that what is merged
-	// late is merged less often.
-	lazily = compacting{begin: 32, wait: 64}
+// How soon a database merges the tables that are written to it: the numbers of
+// tables that a read may have to look at, one after the other, from which on
+// that begins and is waited for. Ingesting is never held back by Pebble, which
+// begins at half of compactFrom already.
+const (
+	compactFrom, compactWait = 8, 20
+	// While a directory is being filled.
+	fillFrom, fillWait = 32, 64
 )
 
-// openDB opens a directory, or makes it.
-func (e *Env) openDB(dir string, c compacting) (*DB, error) {
-	db := &DB{env: e, dir: dir, compacting: c, broken: make(chan struct{}), compacted: make(chan struct{}, 1)}
+// openDB opens a directory, or makes it. With late, which is its file system
+// then, it is one to be filled.
+func (e *Env) openDB(dir string, late *lateSync) (*DB, error) {
+	db := &DB{env: e, dir: dir, fs: e.fs, broken: make(chan struct{}), compacted: make(chan struct{}, 1)}
+	if late != nil {
+		db.fs, db.filling, db.compactions.held = late, true, true
+	}
 	if err := e.removeTables(dir); err != nil {
 		return nil, err
 	}
@@ -81,15 +86,24 @@ func (e *Env) openDB(dir string, c compacting) (*DB, error) {
 	}
 	db.pebble = p
 	db.tableOptions = o.MakeWriterOptions(0, pebbleFormat.MaxTableFormat())
-	if db.instance, err = e.ensureInstance(dir); err != nil {
+	if db.instance, err = e.ensureInstance(db.fs, dir); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return db, nil
 }
 
+// filled is called when the directory is whole. What can wait until the job is
+// under way does.
+func (db *DB) filled() {
+	if db.filling {
+		db.filling = false
+		db.resting = time.AfterFunc(db.env.restAfterStart, func() { db.compactions.hold(false) })
+	}
+}
+
 func (e *Env) pebbleOptions(db *DB) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          e.fs,
+		FS:                          db.fs,
 		Cache:                       e.cache,
 		FileCache:                   e.files,
 		DisableWAL:                  true, // the changelog is the log
@@ -98,9 +112,10 @@ func (e *Env) pebbleOptions(db *DB) *pebble.Options {
 		MemTableStopWritesThreshold: 2,
 		Logger:                      pebbleLogger{db},
 		EventListener:               db.listener(),
-		L0CompactionThreshold:       int(db.compacting.begin),
-		L0StopWritesThreshold:       int(db.compacting.wait),
+		L0CompactionThreshold:       compactFrom,
+		L0StopWritesThreshold:       compactWait,
 	}
+	o.Experimental.CompactionScheduler = &db.compactions
 	for i := range o.Levels {
 		// Most lookups of a store are for keys that are not there yet.
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -265,7 +280,15 @@ func (db *DB) writeJournal(j *journal, at writePoint) error {
 
 // settle waits while compactions have too much to catch up with.
 func (db *DB) settle() error {
-	for db.pebble.Metrics().Levels[0].Sublevels >= db.compacting.wait {
+	if !db.filling {
+		return db.settleBelow(compactWait)
+	}
+	db.compactions.hold(db.sublevels() < fillFrom)
+	return db.settleBelow(fillWait)
+}
+
+func (db *DB) settleBelow(wait int) error {
+	for db.sublevels() >= wait {
 		select {
 		case <-db.compacted:
 		case <-db.broken:
@@ -274,6 +297,8 @@ func (db *DB) settle() error {
 	}
 	return nil
 }
+
+func (db *DB) sublevels() int { return int(db.pebble.Metrics().Levels[0].Sublevels) }
 
 // wrote remembers what a write said.
 func (db *DB) wrote(at writePoint) {
@@ -300,6 +325,9 @@ func (db *DB) Close() error {
 		defer db.release()
 	}
 	db.stopVerifying()
+	if db.resting != nil {
+		db.resting.Stop()
+	}
 	err := db.pebble.Close()
 	if corrupt {
 		return db.env.wipe(db.dir)

@@ -80,6 +80,9 @@ const (
 // (P4): much longer than closing takes, shorter than a session timeout.
 const holdWait = 10 * time.Second
 
+// restAfterStart is long against a start, and short against what there is to do.
+const restAfterStart = 2 * time.Second
+
 // Env is what the stores of a process share: caches, file handles, the memory
 // budget and the limit of background writers. It is safe for concurrent use.
 type Env struct {
@@ -93,6 +96,9 @@ type Env struct {
 	onEvent    func(Event)
 	onFatal    func(string)
 	clock      func() time.Time // for elapsed times only
+	// restAfterStart is for how long nothing is compacted or verified after a
+	// store was filled: until the job is under way.
+	restAfterStart time.Duration
 
 	used     atomic.Int64  // bytes of entries, journals and restores
 	restores atomic.Int64  // that run
@@ -116,9 +122,12 @@ func NewEnv(o EnvOptions) *Env {
 		onEvent:    o.OnEvent,
 		onFatal:    o.OnFatal,
 		clock:      time.Now,
-		writers:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		verifiers:  make(chan struct{}, 1),
-		holders:    make(map[string]chan struct{}),
+
+		restAfterStart: restAfterStart,
+
+		writers:   make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		verifiers: make(chan struct{}, 1),
+		holders:   make(map[string]chan struct{}),
 	}
 	if e.fs == nil {
 		e.fs = vfs.Default
@@ -250,8 +259,10 @@ func (e *Env) mkdir(dir string) error {
 }
 
 // syncDir makes changes of names in a directory durable.
-func (e *Env) syncDir(dir string) error {
-	d, err := e.fs.OpenDir(dir)
+func (e *Env) syncDir(dir string) error { return syncDir(e.fs, dir) }
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
 	}

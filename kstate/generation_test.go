@@ -92,7 +92,7 @@ type testRow struct{ key, value string }
 // rowsOf are what an export of a checkpoint has.
 func rowsOf(t testing.TB, env *Env, dir string) []testRow {
 	t.Helper()
-	db, err := env.openDB(dir, steadily)
+	db, err := env.openDB(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

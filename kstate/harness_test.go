@@ -66,6 +66,7 @@ func newTestEnv(t testing.TB, o EnvOptions) *Env {
 		o.OnFatal = func(reason string) { t.Errorf("fatal: %s", reason) }
 	}
 	e := NewEnv(o)
+	e.restAfterStart = 0
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Error(err)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // instanceFile holds the random id of the database in a directory. File numbers
@@ -19,13 +21,13 @@ func (db *DB) Instance() string { return db.instance }
 
 // ensureInstance reads the id of a directory, or gives it one where an older
 // procd, or a crash, left none.
-func (e *Env) ensureInstance(dir string) (string, error) {
+func (e *Env) ensureInstance(fs vfs.FS, dir string) (string, error) {
 	id, err := e.readInstance(dir)
 	if id != "" || err != nil {
 		return id, err
 	}
 	id = rand.Text()
-	return id, e.writeSmall(dir, instanceFile, id+"\n")
+	return id, writeSmall(fs, dir, instanceFile, id+"\n")
 }
 
 // readInstance returns the id of a directory, or "" if it has none.
@@ -38,9 +40,9 @@ func (e *Env) readInstance(dir string) (string, error) {
 	return id, nil
 }
 
-// writeSmall writes a file beside Pebble's, durably.
-func (e *Env) writeSmall(dir, name, content string) error {
-	f, err := e.fs.Create(e.fs.PathJoin(dir, name), "procd-store")
+// writeSmall writes a file beside Pebble's, as durably as the file system syncs.
+func writeSmall(fs vfs.FS, dir, name, content string) error {
+	f, err := fs.Create(fs.PathJoin(dir, name), "procd-store")
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func (e *Env) writeSmall(dir, name, content string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return e.syncDir(dir)
+	return syncDir(fs, dir)
 }
 
 // smallBytes bounds what is read of a file beside Pebble's (D3).

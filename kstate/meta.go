@@ -21,7 +21,8 @@ var (
 const storeFormat = 1
 
 // formatFile holds storeFormat, outside of Pebble: a version that this Pebble
-// cannot open must still be told from damage.
+// cannot open must still be told from damage. It is written last, when all else
+// is durable: a directory without it is not finished, and nothing looks further.
 const formatFile = "procd-store-format"
 
 // storedPosition is the JSON of metaPosition.
@@ -117,20 +118,21 @@ func (have storedIdentity) differs(want storedIdentity) string {
 
 // writeFormat marks a directory with the format that it is written in.
 func (e *Env) writeFormat(dir string) error {
-	return e.writeSmall(dir, formatFile, strconv.Itoa(storeFormat)+"\n")
+	return writeSmall(e.fs, dir, formatFile, strconv.Itoa(storeFormat)+"\n")
 }
 
 // readFormat returns the format of a directory; 0 if it does not say.
 func (e *Env) readFormat(dir string) (int, error) {
 	text, err := e.readSmall(dir, formatFile)
-	if err != nil {
-		return 0, err
-	}
+	return parseFormat(text), err
+}
+
+func parseFormat(text string) int {
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || n < 1 {
-		return 0, nil
+		return 0
 	}
-	return n, nil
+	return n
 }
 
 // readMeta reads what a directory says of itself. found is false where there is

@@ -6,14 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// restoreSuffix marks a directory that is being filled or removed: it is never
-// used, and wiped when met (P17).
+// restoreSuffix marks a directory that is being removed: it is never used, and
+// removed when met (P17).
 const restoreSuffix = ".restore"
 
 // minRestoreBytes is the least that is sorted and written at once.
@@ -34,7 +33,8 @@ type Restore struct {
 	release func()
 
 	db      *DB
-	reason  string // why everything is restored; "" if only the tail is
+	reason  string    // why everything is restored; "" if only the tail is
+	late    *lateSync // of a full restore
 	origin  Origin
 	at      writePoint // what the directory said
 	next    int64      // the smallest offset that may come
@@ -77,7 +77,9 @@ func (r *Restore) end() {
 	r.env.restores.Add(-1)
 }
 
-// open opens the directory if it can be used, or a new one to fill.
+// open opens the directory if it can be used, or a new one to fill. A new one is
+// filled where it will be, and counts as a store only when it is whole: with its
+// format file, which Finish writes last (P17).
 func (r *Restore) open() error {
 	if err := r.env.fs.RemoveAll(r.dir + restoreSuffix); err != nil {
 		return err
@@ -96,10 +98,23 @@ func (r *Restore) open() error {
 	if err := r.env.wipe(r.dir); err != nil {
 		return err
 	}
+	r.late = &lateSync{FS: r.env.fs}
+	fill := r.openNew
 	if r.base != nil {
-		return r.openBase()
+		fill = r.openBase
 	}
-	return r.openNew()
+	if err := fill(); err != nil {
+		return errors.Join(err, r.discard())
+	}
+	return nil
+}
+
+// discard closes and removes what a full restore has filled so far.
+func (r *Restore) discard() (err error) {
+	if r.db != nil {
+		err = r.db.Close()
+	}
+	return errors.Join(err, r.env.fs.RemoveAll(r.dir))
 }
 
 // openLocal opens the local copy and returns "", or why it cannot be used.
@@ -116,11 +131,11 @@ func (r *Restore) openLocal() (reason string, err error) {
 	case err != nil:
 		return "", err
 	case format == 0:
-		return "local copy has no format version", nil
+		return "local copy is not finished", nil
 	case format > storeFormat:
 		return "", fmt.Errorf("%w (format %d, this one knows %d)", ErrNewerFormat, format, storeFormat)
 	}
-	db, err := r.env.openDB(r.dir, steadily)
+	db, err := r.env.openDB(r.dir, nil)
 	if unusable(err) {
 		return "local copy is damaged: " + err.Error(), nil
 	}
@@ -188,15 +203,13 @@ func (log LogBounds) refuses(at writePoint) string {
 }
 
 func (r *Restore) openNew() error {
-	dir := r.dir + restoreSuffix
-	if err := r.env.mkdir(dir); err != nil {
+	if err := r.env.mkdir(r.dir); err != nil {
 		return err
 	}
-	if err := r.env.writeFormat(dir); err != nil {
-		return err
+	db, err := r.env.openDB(r.dir, r.late)
+	if err == nil {
+		r.db = db
 	}
-	db, err := r.env.openDB(dir, lazily)
-	r.db = db
 	return err
 }
 
@@ -310,7 +323,7 @@ func (r *Restore) finish(pos Position) (*DB, error) {
 		return nil, err
 	}
 	if r.reason != "" {
-		if err := r.rename(); err != nil {
+		if err := r.complete(); err != nil {
 			return nil, err
 		}
 	}
@@ -363,24 +376,15 @@ func (r *Restore) writeLast(at writePoint) error {
 	return r.writeWith(append(pairs, identity)...)
 }
 
-// rename gives a full restore its place. Pebble keeps paths, so it is closed
-// around it.
-func (r *Restore) rename() error {
-	if err := r.db.Close(); err != nil {
+// complete makes a store of what a full restore has filled.
+func (r *Restore) complete() error {
+	if err := r.late.settle(r.dir); err != nil {
 		return err
 	}
-	if err := r.env.fs.Rename(r.dir+restoreSuffix, r.dir); err != nil {
+	if err := r.env.writeFormat(r.dir); err != nil {
 		return err
 	}
-	if err := r.env.syncDir(filepath.Dir(r.dir)); err != nil {
-		return err
-	}
-	db, err := r.env.openDB(r.dir, steadily)
-	if err != nil {
-		return err
-	}
-	db.base = r.db.base
-	r.db = db
+	r.db.filled()
 	return nil
 }
 
@@ -393,19 +397,15 @@ func (r *Restore) Abandon() error {
 	}
 	r.end()
 	defer r.release()
-	err := r.db.Close()
 	if r.reason != "" {
-		err = errors.Join(err, r.env.fs.RemoveAll(r.dir+restoreSuffix))
+		return r.discard()
 	}
-	return err
+	return r.db.Close()
 }
 
 // wipe removes a directory so that a crash midway leaves nothing that looks
 // like a store: it is renamed first.
 func (e *Env) wipe(dir string) error {
-	if strings.HasSuffix(dir, restoreSuffix) {
-		return e.fs.RemoveAll(dir) // nothing takes it for a store
-	}
 	there, err := e.exists(dir)
 	if err != nil || !there {
 		return err

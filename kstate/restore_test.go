@@ -77,8 +77,8 @@ func TestP17LocalCopies(t *testing.T) {
 			if n := len(onDisk(t, r.db)); n != kept {
 				t.Errorf("%d keys are left, want %d", n, kept)
 			}
-			if there, _ := env.exists(testDir); there != (tt.reason == "") {
-				t.Errorf("directory is there: %v", there)
+			if format, _ := env.readFormat(testDir); (format > 0) != (tt.reason == "") {
+				t.Errorf("a directory of format %d is there", format)
 			}
 		})
 	}
@@ -150,7 +150,7 @@ func TestP17CaughtUpHourly(t *testing.T) {
 func TestP17WithoutPosition(t *testing.T) {
 	env := newTestEnv(t, EnvOptions{})
 	log := localCopy(t, env)
-	db, err := env.openDB(testDir, steadily)
+	db, err := env.openDB(testDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +169,8 @@ func TestP17WithoutPosition(t *testing.T) {
 	}
 }
 
-// Abandoned restores leave nothing behind, and a full one never touches the
-// directory's own name.
+// Abandoned restores leave nothing behind, and what a full one fills is no store
+// before it is finished.
 func TestP17Abandon(t *testing.T) {
 	env := newTestEnv(t, EnvOptions{})
 	log := localCopy(t, env)
@@ -182,13 +182,13 @@ func TestP17Abandon(t *testing.T) {
 	if err := r.write(); err != nil {
 		t.Fatal(err)
 	}
-	if there, _ := env.exists(testDir); there {
-		t.Error("a full restore builds in the store's directory")
+	if format, err := env.readFormat(testDir); format != 0 || err != nil {
+		t.Errorf("a directory that is being filled says format %d, %v", format, err)
 	}
 	if err := r.Abandon(); err != nil {
 		t.Fatal(err)
 	}
-	if there, _ := env.exists(testDir + restoreSuffix); there {
+	if there, _ := env.exists(testDir); there {
 		t.Error("an abandoned restore leaves its directory")
 	}
 	if err := r.Apply(log.end(), []byte{kindValue}, nil); !errors.Is(err, ErrClosed) {

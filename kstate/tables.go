@@ -108,7 +108,7 @@ func (t *tables) put(key, value []byte) error {
 }
 
 func (t *tables) begin() error {
-	fs := t.db.env.fs
+	fs := t.db.fs
 	path := fs.PathJoin(t.db.dir, tablePrefix+strconv.FormatUint(t.db.tables.Add(1), 10))
 	f, err := fs.Create(path, "procd-table")
 	if err != nil {
@@ -133,7 +133,7 @@ func (t *tables) finish() error {
 func (t *tables) abandon(err error) error {
 	_ = t.finish() // the error to tell is err
 	for _, path := range t.paths {
-		_ = t.db.env.fs.Remove(path) // what stays, the next open removes
+		_ = t.db.fs.Remove(path) // what stays, the next open removes
 	}
 	return err
 }

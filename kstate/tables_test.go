@@ -83,7 +83,7 @@ func TestWriteMergesPairs(t *testing.T) {
 	if err := env.mkdir(testDir); err != nil {
 		t.Fatal(err)
 	}
-	db, err := env.openDB(testDir, steadily)
+	db, err := env.openDB(testDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +182,8 @@ func TestWritesWaitForCompactions(t *testing.T) {
 		}
 		most = max(most, s.db.pebble.Metrics().Levels[0].Sublevels)
 	}
-	if most > steadily.wait {
-		t.Errorf("%d tables on top of each other, want %d at most", most, steadily.wait)
+	if most > compactWait {
+		t.Errorf("%d tables on top of each other, want %d at most", most, compactWait)
 	}
 	closeStore(t, s, true)
 }
@@ -192,9 +192,8 @@ func TestWritesWaitForCompactions(t *testing.T) {
 func TestSettleEndsWithAFault(t *testing.T) {
 	env := newTestEnv(t, EnvOptions{})
 	s := openStore(t, env, counterType{}, &changelog{})
-	s.db.compacting.wait = 0 // never settled
 	done := make(chan error, 1)
-	go func() { done <- s.db.settle() }()
+	go func() { done <- s.db.settleBelow(0) }() // never
 	s.db.report(BackgroundError, pebble.ErrClosed)
 	select {
 	case err := <-done:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // verification is the background check of the tables that were linked from a
@@ -38,10 +39,18 @@ func (db *DB) stopVerifying() {
 	<-db.verifying.done
 }
 
-// verifyBase reads the linked tables, one store of the process at a time. A
+// verifyBase reads the linked tables, one store of the process at a time, and
+// none before the job is under way, since that takes a core and the disk. A
 // damaged one breaks the store, and is removed where it was found too, so that
 // the next restore copies the savepoint's.
 func (db *DB) verifyBase(ctx context.Context, base storedBase) {
+	rest := time.NewTimer(db.env.restAfterStart)
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+		return
+	}
 	select {
 	case db.env.verifiers <- struct{}{}:
 	case <-ctx.Done():

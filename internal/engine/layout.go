@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/procd/procd/internal/control"
@@ -129,7 +128,7 @@ func (s *stageLayout) start(input int, partition int32) int64 {
 // onDisk reports whether a task's state lies in the seat's directory.
 func (s *stageLayout) onDisk(at *seat.Seat, generation int, partition int32) bool {
 	for _, st := range s.stores {
-		if _, err := os.Stat(at.StoreDir(generation, st.uid, partition)); err != nil {
+		if !kstate.Finished(at.StoreDir(generation, st.uid, partition)) {
 			return false
 		}
 	}
