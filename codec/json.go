@@ -3,10 +3,14 @@ package codec
 import (
 	"bytes"
 	"fmt"
-	"io"
+	"reflect"
+	"slices"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/procd/procd/internal/jsonbytes"
 )
 
 // JSON takes a value as JSON, with encoding/json's struct tags and the rules of
@@ -16,30 +20,50 @@ import (
 // in key order.
 func JSON[T any]() Codec[T] { return &jsonCodec[T]{} }
 
-// jsonCodec has an encoder, so each task needs its own.
+// jsonCodec has an encoder and memory for strings, so each task needs its own.
 type jsonCodec[T any] struct {
-	buf bytes.Buffer
-	enc *jsontext.Encoder
+	shape *shape // nil until it is used
+	plain plainJSON
 }
 
 func (*jsonCodec[T]) ForTask() Codec[T] { return &jsonCodec[T]{} }
 
-func (c *jsonCodec[T]) Append(dst []byte, v *T) ([]byte, error) {
-	c.buf.Reset()
-	if c.enc == nil {
-		c.enc = jsontext.NewEncoder(&c.buf)
+// known says whether there is anything in a T that need not go to the library.
+func (c *jsonCodec[T]) known() bool {
+	if c.shape == nil {
+		c.shape = shapeOf(reflect.TypeFor[T]())
 	}
-	c.enc.Reset(&c.buf, json.Deterministic(true))
-	if err := json.MarshalEncode(c.enc, v); err != nil {
-		return dst, fmt.Errorf("procd/codec: JSON: %w", err)
-	}
-	return append(dst, bytes.TrimSuffix(c.buf.Bytes(), newline)...), nil
+	return c.shape.kind != reflect.Invalid
 }
 
-// newline is what an encoder puts behind each value of a stream.
-var newline = []byte{'\n'}
+func (c *jsonCodec[T]) Append(dst []byte, v *T) ([]byte, error) {
+	if c.known() {
+		if out, ok := c.plain.append(dst, c.shape, unsafe.Pointer(v), 0); ok {
+			return out, nil
+		}
+	}
+	out, err := c.plain.encoder.append(dst, v)
+	if err != nil {
+		return dst, fmt.Errorf("procd/codec: JSON: %w", err)
+	}
+	return out, nil
+}
 
 func (c *jsonCodec[T]) Decode(data []byte, v *T) error {
+	var zero T
+	*v = zero
+	if c.known() && c.plain.decode(c.shape, unsafe.Pointer(v), data) {
+		return nil
+	}
+	if err := decodeByLibrary(data, v); err != nil {
+		*v = zero
+		return fmt.Errorf("procd/codec: JSON: %w", err)
+	}
+	return nil
+}
+
+// decodeByLibrary overwrites *v, with anything if there is an error.
+func decodeByLibrary[T any](data []byte, v *T) error {
 	var zero T
 	*v = zero
 	err := json.Unmarshal(data, v)
@@ -53,83 +77,78 @@ func (c *jsonCodec[T]) Decode(data []byte, v *T) error {
 		*v = zero
 		err = json.Unmarshal(once, v)
 	}
-	if err != nil {
-		*v = zero
-		return fmt.Errorf("procd/codec: JSON: %w", err)
-	}
-	return nil
+	return err
 }
 
-// lastOfNames rewrites JSON so that of each name in an object only the last is
-// left. It takes time in proportion to the text. It is not ok if the text is
-// not JSON, or has no name twice.
+// libraryJSON encodes by the library.
+type libraryJSON struct {
+	buf bytes.Buffer
+	enc *jsontext.Encoder
+}
+
+// append appends *v, which v points to.
+func (l *libraryJSON) append(dst []byte, v any) ([]byte, error) {
+	l.buf.Reset()
+	if l.enc == nil {
+		l.enc = jsontext.NewEncoder(&l.buf)
+	}
+	l.enc.Reset(&l.buf, json.Deterministic(true))
+	if err := json.MarshalEncode(l.enc, v); err != nil {
+		return dst, err
+	}
+	return append(dst, bytes.TrimSuffix(l.buf.Bytes(), newline)...), nil
+}
+
+// newline is what an encoder puts behind each value of a stream.
+var newline = []byte{'\n'}
+
+// lastOfNames cuts the members out of JSON that a later one of the same name in
+// their object replaces. It takes time in proportion to the text. It is not ok
+// if the text is not JSON, or has no name twice.
 func lastOfNames(data []byte) (out []byte, ok bool) {
-	drop, err := shadowed(data)
-	if err != nil || len(drop) == 0 {
+	at := jsonbytes.Space(data, 0)
+	if end := jsonbytes.Value(data, at, jsonbytes.MaxDepth); end < 0 || jsonbytes.Space(data, end) < len(data) {
 		return nil, false
 	}
-	var buf bytes.Buffer
-	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
-	enc := jsontext.NewEncoder(&buf)
-	for err == nil {
-		err = copyMember(enc, dec, drop)
-	}
-	return buf.Bytes(), err == io.EOF
-}
-
-// copyMember copies a token, or leaves a member out.
-func copyMember(enc *jsontext.Encoder, dec *jsontext.Decoder, drop map[place]bool) error {
-	if drop[nextName(dec)] {
-		if err := dec.SkipValue(); err != nil { // its name
-			return err
+	var replaced []part
+	findReplaced(data, at, &replaced)
+	slices.SortFunc(replaced, func(a, b part) int { return a.from - b.from })
+	from := 0
+	for _, r := range replaced {
+		if r.from >= from { // and not within the one before
+			out, from = append(out, data[from:r.from]...), r.to
 		}
-		return dec.SkipValue()
 	}
-	tok, err := dec.ReadToken()
-	if err != nil {
-		return err
-	}
-	return enc.WriteToken(tok)
+	return append(out, data[from:]...), len(replaced) > 0
 }
 
-// place is where a name is in the text: the end of the token before it.
-type place int64
+// part is a part of a text: a member, up to the name of the next one.
+type part struct{ from, to int }
 
-// nextName is the place of the name that is next, or -1 if something else is.
-func nextName(dec *jsontext.Decoder) place {
-	kind, members := dec.StackIndex(dec.StackDepth())
-	if kind != jsontext.KindBeginObject || members%2 != 0 || dec.PeekKind() != jsontext.KindString {
-		return -1
-	}
-	return place(dec.InputOffset())
-}
-
-// shadowed finds the members of objects that a later one of the same name
-// replaces.
-func shadowed(data []byte) (map[place]bool, error) {
-	drop := make(map[place]bool)
-	var open []map[string]place // by depth: the names of the objects around
-	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true))
-	for {
-		at := nextName(dec)
-		tok, err := dec.ReadToken()
-		if err != nil {
-			if err == io.EOF {
-				err = nil
+// findReplaced finds those that a later one replaces, in the value at a place,
+// and returns the place behind it. The text is JSON.
+func findReplaced(data []byte, at int, replaced *[]part) (end int) {
+	switch jsonbytes.Kind(data, at) {
+	case '[':
+		at, more := jsonbytes.Begin(data, at, ']')
+		for more {
+			at, more = jsonbytes.Next(data, findReplaced(data, at, replaced), ']')
+		}
+		return at
+	case '{':
+		members := make(map[string]part)
+		at, more := jsonbytes.Begin(data, at, '}')
+		for more {
+			from := at
+			quoted, _, value := jsonbytes.Name(data, at)
+			at, more = jsonbytes.Next(data, findReplaced(data, value, replaced), '}')
+			name, _ := jsontext.AppendUnquote(nil, quoted)
+			if before, twice := members[string(name)]; twice {
+				*replaced = append(*replaced, before)
 			}
-			return drop, err
+			members[string(name)] = part{from, at}
 		}
-		switch {
-		case at >= 0:
-			names := open[len(open)-1]
-			if before, ok := names[tok.String()]; ok {
-				drop[before] = true
-			}
-			names[tok.String()] = at
-		case tok.Kind() == jsontext.KindBeginObject:
-			open = append(open, make(map[string]place))
-		case tok.Kind() == jsontext.KindEndObject:
-			open = open[:len(open)-1]
-		}
+		return at
 	}
+	return jsonbytes.Value(data, at, 0)
 }

@@ -171,11 +171,14 @@ func TestJSONMapOrder(t *testing.T) {
 
 func TestJSONAllocatesNothing(t *testing.T) {
 	type event struct {
-		Room int   `json:"room"`
-		Time int64 `json:"time"`
+		Type  string  `json:"type"`
+		Room  int     `json:"room"`
+		Time  int64   `json:"time"`
+		Ratio float64 `json:"ratio,omitzero"`
+		At    place   `json:"at"`
 	}
 	c := codec.JSON[event]().(codec.PerTask[event]).ForTask()
-	data, buf, v := []byte(`{"room":7,"time":1790000000000,"more":"x"}`), make([]byte, 0, 100), event{}
+	data, buf, v := []byte(`{"type":"mo\u0074ion","room":7,"time":1790000000000,"ratio":0.5,"at":{"x":1},"more":"x"}`), make([]byte, 0, 100), event{}
 	if n := testing.AllocsPerRun(1000, func() {
 		if err := c.Decode(data, &v); err != nil {
 			t.Fatal(err)

@@ -27,8 +27,7 @@ type slabString struct {
 }
 
 func (c *slabString) Decode(data []byte, v *string) error {
-	kept := c.slab.keep(data)
-	*v = unsafe.String(unsafe.SliceData(kept), len(kept)) // nobody else has these bytes
+	*v = c.slab.text(data)
 	return nil
 }
 
@@ -75,6 +74,12 @@ func (s *slab) keep(data []byte) []byte {
 	s.free = s.free[len(data):]
 	copy(kept, data)
 	return kept
+}
+
+// text is keep for a text.
+func (s *slab) text(data []byte) string {
+	kept := s.keep(data)
+	return unsafe.String(unsafe.SliceData(kept), len(kept)) // nobody else has these bytes
 }
 
 // Int64 is 8 bytes big-endian, as Java's LongSerializer writes.
