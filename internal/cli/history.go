@@ -60,6 +60,10 @@ func whatHappened(e coordinator.Entry, g control.Generation) string {
 		return fmt.Sprintf("revision %d: the job was changed", e.Revision)
 	case coordinator.TookSavepoint:
 		return savepointText(e.Savepoint)
+	case coordinator.CameToState:
+		if e.State == control.Running {
+			return "RUNNING again"
+		}
 	}
 	return string(e.State)
 }

@@ -13,7 +13,7 @@ import (
 func (a *app) list() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the jobs on the brokers: name, state, generation, members, lag",
+		Short: "List the jobs on the brokers: name, state, generation, members, lag, last savepoint",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.settings()
@@ -36,9 +36,9 @@ func (a *app) printJobs(jobs []control.Summary) error {
 	}{formatVersion, jobs}
 	return a.print(output, func(w io.Writer) {
 		t := newTable(w)
-		t.row("JOB", "STATE", "GENERATION", "REVISION", "RUN", "MEMBERS", "LAG")
+		t.row("JOB", "STATE", "GENERATION", "REVISION", "RUN", "MEMBERS", "LAG", "LAST SAVEPOINT")
 		for _, j := range jobs {
-			t.row(j.Job, orDash(string(j.State)), j.Generation, j.Revision, j.Run, j.Members, j.Lag)
+			t.row(j.Job, orDash(string(j.State)), j.Generation, j.Revision, j.Run, j.Members, j.Lag, orDash(j.LastSavepoint))
 		}
 		t.end()
 		for _, j := range jobs {

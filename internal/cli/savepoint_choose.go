@@ -68,16 +68,16 @@ func choose(ctx context.Context, p *control.Plane, l *savepoint.Location, dir, w
 	if err != nil {
 		return nil, err
 	}
-	id := latestSaved(view)
 	if _, started := view.Current(); !started {
 		return &control.Chosen{Word: word}, firstStart(ctx, p, l, dir, plan)
 	}
-	if id == "" {
+	last, ok := view.LastSaved()
+	if !ok {
 		return &control.Chosen{Word: word}, nil
 	}
-	c, err := named(id)
+	c, err := named(last.ID)
 	if errors.Is(err, savepoint.ErrNotFound) {
-		return &control.Chosen{Word: word, Gone: &control.SavepointRef{ID: id}}, nil
+		return &control.Chosen{Word: word, Gone: &control.SavepointRef{ID: last.ID}}, nil
 	}
 	return c, err
 }
@@ -148,16 +148,6 @@ func remembered(view *control.View, word string, missing error) (*control.Chosen
 		return nil, missing
 	}
 	return &control.Chosen{Word: word, Gone: &ref}, nil
-}
-
-// latestSaved is the savepoint that was saved last, "" if there is none.
-func latestSaved(v *control.View) (id string) {
-	for _, r := range v.Results() {
-		if r.Saved {
-			id = r.ID
-		}
-	}
-	return id
 }
 
 func chosen(l *savepoint.Location, dir, name, word string) (*control.Chosen, error) {

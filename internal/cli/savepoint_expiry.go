@@ -18,7 +18,8 @@ func (p *process) watchExpiry(ctx context.Context) {
 	ticker := time.NewTicker(expiryEvery)
 	defer ticker.Stop()
 	for warned := ""; ; {
-		id := latestSaved(p.lease.Tail().View())
+		last, _ := p.lease.Tail().View().LastSaved()
+		id := last.ID
 		if e, ok := p.expiry(ctx, id); ok {
 			p.savepoints.expires(e)
 			if e.Soon() && warned != id {

@@ -139,7 +139,7 @@ func TestP1TwoStartsAtOnce(t *testing.T) {
 			t.Errorf("start %d: %v", i, err)
 		}
 	}
-	if keys := b.keys(); keys["generation/1"] != 1 || len(keys) != 2 {
+	if keys := b.keys(); keys["generation/1"] != 1 || len(keys) != 3 {
 		t.Errorf("records %v", keys)
 	}
 	b.checkGenerationTopics(leases[0].Generation)

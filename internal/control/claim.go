@@ -115,7 +115,7 @@ func (p *Plane) answerEntries(v *View, r Result) entryList {
 	if r.Stopped {
 		state := v.State()
 		state.State, state.Savepoint, state.At, state.By = Stopped, r.ID, r.Finished, r.By
-		add(&list, keyState, state)
+		addState(&list, state)
 	}
 	list.remove(requestKey(r.ID), attemptKey(r.ID))
 	for _, report := range v.savepoints.reports[r.ID] {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -175,13 +176,21 @@ func (v *View) Results() []Result {
 	})
 }
 
-// Revisions are the revisions of the newest generation, the oldest first.
-func (v *View) Revisions() []Revision {
-	all := make([]Revision, 0, len(v.revisions))
-	for _, r := range slices.Sorted(maps.Keys(v.revisions)) {
-		all = append(all, v.revisions[r])
+// LastSaved is the savepoint that was saved last: what `latest` means (P14).
+func (v *View) LastSaved() (last Result, ok bool) {
+	for _, r := range v.Results() {
+		if r.Saved {
+			last, ok = r, true
+		}
 	}
-	return all
+	return last, ok
+}
+
+// Revisions are the revisions of all generations, the oldest first.
+func (v *View) Revisions() []Revision {
+	return slices.SortedFunc(maps.Values(v.revisions), func(a, b Revision) int {
+		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.Revision, b.Revision))
+	})
 }
 
 // Saved reports whether a savepoint has a SAVED record: whether it counts, for

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -18,6 +19,10 @@ type Summary struct {
 	Run        int      `json:"run"`
 	Members    int      `json:"members"`
 	Lag        int64    `json:"lag"`
+	// LastSavepoint is the id of the savepoint that was saved last, "" if there
+	// is none, and when that was.
+	LastSavepoint   string     `json:"last_savepoint,omitempty"`
+	LastSavepointAt *time.Time `json:"last_savepoint_at,omitempty"`
 	// Problem is why the job's facts could not be read, "" if they were.
 	Problem string `json:"problem,omitempty"`
 }
@@ -61,6 +66,12 @@ func summarize(ctx context.Context, s Settings, job string) Summary {
 	}
 	if err != nil {
 		summary.Problem = err.Error()
+	}
+	if p.tail == nil {
+		return summary // it could not be looked for
+	}
+	if last, ok := p.tail.View().LastSaved(); ok {
+		summary.LastSavepoint, summary.LastSavepointAt = last.ID, &last.Finished
 	}
 	return summary
 }

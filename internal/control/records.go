@@ -24,6 +24,7 @@ const (
 	keyState       = "state"
 	prefixGen      = "generation/"
 	prefixRevision = "revision/"
+	prefixRun      = "run/"
 	prefixProcess  = "process/"
 	prefixRequest  = "request/"
 	prefixResult   = "result/"
@@ -36,6 +37,7 @@ const (
 
 func generationKey(g int) string    { return prefixGen + strconv.Itoa(g) }
 func revisionKey(g, r int) string   { return prefixRevision + strconv.Itoa(g) + "/" + strconv.Itoa(r) }
+func runKey(s State) string         { return prefixRun + strconv.Itoa(s.Run) + "/" + string(s.State) }
 func detachedKey(g int) string      { return prefixDetached + strconv.Itoa(g) }
 func processKey(seat string) string { return prefixProcess + seat }
 func requestKey(id string) string   { return prefixRequest + id }

@@ -90,7 +90,7 @@ func (p *Plane) tryStop(ctx context.Context, asked State) error {
 func (p *Plane) stateEntry(word RunState, now State) []entry {
 	now.State, now.At, now.By = word, p.settings.Now().UTC(), p.settings.By
 	var list entryList
-	add(&list, keyState, now)
+	addState(&list, now)
 	return list.entries
 }
 

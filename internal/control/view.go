@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,8 +12,9 @@ import (
 // in, facts out. A View that [Tail.View] returned is never changed.
 type View struct {
 	generations map[int]Generation
-	revisions   map[int]Revision // of the newest generation only, by number
+	revisions   map[string]Revision // by key
 	state       State
+	states      map[string]State // that there were, by key
 	processes   map[string]Process
 	detached    map[int]bool // by generation
 	savepoints  ledger
@@ -40,6 +42,8 @@ func (v *View) Apply(key, value []byte) error {
 		return v.applyGeneration(k, value)
 	case strings.HasPrefix(k, prefixRevision):
 		return v.applyRevision(k, value)
+	case strings.HasPrefix(k, prefixRun):
+		v.applyRun(k, value)
 	case strings.HasPrefix(k, prefixProcess):
 		v.applyProcess(k, value)
 	case strings.HasPrefix(k, prefixDetached):
@@ -85,7 +89,6 @@ func (v *View) applyGeneration(key string, value []byte) error {
 		v.generations = make(map[int]Generation)
 	}
 	v.generations[g.Generation] = g
-	maps.DeleteFunc(v.revisions, func(_ int, r Revision) bool { return r.Generation < g.Generation })
 	return nil
 }
 
@@ -102,10 +105,22 @@ func (v *View) applyRevision(key string, value []byte) error {
 		return fmt.Errorf("procd/control: record %q holds revision %d/%d: the topic is damaged", key, r.Generation, r.Revision)
 	}
 	if v.revisions == nil {
-		v.revisions = make(map[int]Revision)
+		v.revisions = make(map[string]Revision)
 	}
-	v.revisions[r.Revision] = r
+	v.revisions[key] = r
 	return nil
+}
+
+// applyRun passes over what it cannot read: what there was decides nothing.
+func (v *View) applyRun(key string, value []byte) {
+	s, err := decode[State](key, value)
+	if value == nil || err != nil || runKey(s) != key {
+		return
+	}
+	if v.states == nil {
+		v.states = make(map[string]State)
+	}
+	v.states[key] = s
 }
 
 // applyProcess never fails: what a process says of itself decides nothing, so
@@ -162,6 +177,19 @@ func (v *View) Current() (Current, bool) {
 // State is the job's run state; the zero State while it was never started.
 func (v *View) State() State { return v.state }
 
+// States are all run states that the job was in, the oldest first. Versions
+// before this record wrote only the current one.
+func (v *View) States() []State {
+	all := make(map[string]State, len(v.states)+1)
+	maps.Copy(all, v.states)
+	if v.state.State != "" {
+		all[runKey(v.state)] = v.state
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b State) int {
+		return cmp.Or(cmp.Compare(a.Run, b.Run), a.At.Compare(b.At))
+	})
+}
+
 // Generations are all generations, oldest first.
 func (v *View) Generations() []Generation {
 	all := make([]Generation, 0, len(v.generations))
@@ -186,6 +214,7 @@ func (v *View) clone() *View {
 		generations: maps.Clone(v.generations),
 		revisions:   maps.Clone(v.revisions),
 		state:       v.state,
+		states:      maps.Clone(v.states),
 		processes:   maps.Clone(v.processes),
 		detached:    maps.Clone(v.detached),
 		savepoints:  v.savepoints.clone(),

@@ -27,17 +27,17 @@ func (v Verdict) entries(d Definition, current Current, begun Generation, o orig
 	switch v.Action {
 	case Create:
 		add(&list, generationKey(v.Generation), begun)
-		add(&list, keyState, state)
+		addState(&list, state)
 	case Revise:
 		add(&list, revisionKey(v.Generation, v.Revision), Revision{
 			Generation: v.Generation, Revision: v.Revision, StartID: o.startID,
 			JobHash: d.Hash, Definition: d.Text, Stores: v.Stores, CreatedAt: o.at, By: o.by,
 		})
 		if v.Run != current.State.Run {
-			add(&list, keyState, state)
+			addState(&list, state)
 		}
 	case Resume:
-		add(&list, keyState, state)
+		addState(&list, state)
 	}
 	return list.entries, list.err
 }
@@ -46,6 +46,12 @@ func (v Verdict) entries(d Definition, current Current, begun Generation, o orig
 type entryList struct {
 	entries []entry
 	err     error
+}
+
+// addState adds the state twice: as the current one, and to be remembered.
+func addState(l *entryList, s State) {
+	add(l, keyState, s)
+	add(l, runKey(s), s)
 }
 
 func add[T any](l *entryList, key string, record T) {

@@ -14,7 +14,7 @@ const (
 	BeganGeneration EventKind = "generation"
 	BeganRevision   EventKind = "revision"
 	TookSavepoint   EventKind = "savepoint" // SAVED, or failed
-	IsInState       EventKind = "state"     // RUNNING, STOPPED or RESET: only the last is known
+	CameToState     EventKind = "state"     // RUNNING again, STOPPED or RESET
 )
 
 // Entry is one line of `procd history`.
@@ -25,7 +25,7 @@ type Entry struct {
 	Revision   int       `json:"revision,omitempty"`
 	Run        int       `json:"run,omitempty"`
 	By         string    `json:"by"`
-	// State, of IsInState.
+	// State, of CameToState.
 	State control.RunState `json:"state,omitempty"`
 	// Savepoint, of TookSavepoint.
 	Savepoint *control.Result `json:"savepoint,omitempty"`
@@ -43,9 +43,19 @@ func History(v *control.View) []Entry {
 	for _, r := range v.Results() {
 		all = append(all, Entry{At: r.Finished, Kind: TookSavepoint, Generation: r.Generation, Run: r.Run, By: r.By, Savepoint: &r})
 	}
-	if s := v.State(); s.State != "" {
-		all = append(all, Entry{At: s.At, Kind: IsInState, Generation: s.Generation, Run: s.Run, By: s.By, State: s.State})
+	for _, s := range v.States() {
+		if !told(v, s) {
+			all = append(all, Entry{At: s.At, Kind: CameToState, Generation: s.Generation, Run: s.Run, By: s.By, State: s.State})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b Entry) int { return a.At.Compare(b.At) })
 	return all
+}
+
+// told says whether a state came with a generation or a savepoint, which tell it.
+func told(v *control.View, s control.State) bool {
+	if s.State == control.Running {
+		return slices.ContainsFunc(v.Generations(), func(g control.Generation) bool { return g.Run == s.Run })
+	}
+	return slices.ContainsFunc(v.Results(), func(r control.Result) bool { return r.Stopped && r.ID == s.Savepoint && s.State == control.Stopped })
 }
