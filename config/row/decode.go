@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -14,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/procd/procd/internal/jsonbytes"
 )
 
 // Decoder fills slots of a frame from a record's JSON object. Only the fields
@@ -21,110 +21,97 @@ import (
 // names wins, unknown ones are skipped. It belongs to one task.
 type Decoder struct {
 	fields object
-	slots  []int
-	dec    jsontext.Decoder
-	buf    bytes.Buffer
-	opts   []jsontext.Options
+	data   []byte // of the record
+	frame  *Frame
 }
 
 // object is what finds a field by its name in the data.
 type object struct {
 	fields []Field
-	quoted []string // each field's name as JSON, in its shortest form
+	slots  []int // where each field's value goes
+	names  jsonbytes.Names
 	seen   []uint64 // the number of the object in which the field was last seen
 	number uint64
-	next   int // the field that is likely to come next
 }
 
-func newObject(fields []Field) object {
-	o := object{fields: fields, seen: make([]uint64, len(fields))}
+func newObject(fields []Field, slots []int) object {
+	names := make([]string, len(fields))
 	for i := range fields {
-		quoted, _ := jsontext.AppendQuote(nil, fields[i].OnWire())
-		o.quoted = append(o.quoted, string(quoted))
+		names[i] = fields[i].OnWire()
 	}
-	return o
+	return object{fields: fields, slots: slots, names: jsonbytes.NewNames(names), seen: make([]uint64, len(fields))}
 }
 
 // NewDecoder returns a decoder of fields[i] into the slot slots[i].
 func NewDecoder(fields []Field, slots []int) *Decoder {
-	return &Decoder{
-		fields: newObject(fields),
-		slots:  slots,
-		opts:   []jsontext.Options{jsontext.AllowDuplicateNames(true)},
-	}
+	return &Decoder{fields: newObject(fields, slots)}
 }
 
 // Decode begins a new record in f. Strings of f point into data afterwards.
 func (d *Decoder) Decode(data []byte, f *Frame) error {
 	f.Begin()
-	// A bytes.Buffer is the one reader that the decoder reads without a copy.
-	d.buf = *bytes.NewBuffer(data)
-	d.dec.Reset(&d.buf, d.opts...)
-	o := &d.fields
-	o.number++
-	if err := d.object(o, func(i int) *Slot { return &f.Slots[d.slots[i]] }, f); err != nil {
+	d.data, d.frame = data, f
+	end, err := d.object(&d.fields, f.Slots, jsonbytes.Space(data, 0), jsonbytes.MaxDepth)
+	if err != nil {
 		return err
 	}
-	if _, err := d.dec.ReadToken(); err != io.EOF {
+	if jsonbytes.Space(data, end) < len(data) {
 		return fmt.Errorf("%w: something follows it", ErrNotJSON)
 	}
 	return nil
 }
 
-// object reads one JSON object; at gives the slot of the field i.
-func (d *Decoder) object(o *object, at func(i int) *Slot, f *Frame) error {
-	if err := d.open('{'); err != nil {
-		return err
+// The functions below read what is at a place in the record, in which objects
+// and lists are at most depth levels deep, and return the place behind it.
+
+// object reads one JSON object into slots.
+func (d *Decoder) object(o *object, slots []Slot, at, depth int) (end int, err error) {
+	if err := d.expect('{', at, depth); err != nil {
+		return 0, err
 	}
-	for d.dec.PeekKind() != '}' {
-		name, err := d.dec.ReadValue()
-		if err != nil {
-			return notJSON(err)
+	o.number++
+	at, more := jsonbytes.Begin(d.data, at, '}')
+	for more {
+		quoted, plain, value := jsonbytes.Name(d.data, at)
+		if value < 0 {
+			return 0, d.notJSON()
 		}
-		i := o.find(name)
+		i := o.find(quoted, plain)
 		if i < 0 {
-			if err := d.dec.SkipValue(); err != nil {
-				return notJSON(err)
-			}
-			continue
+			at = jsonbytes.Value(d.data, value, depth-1)
+		} else if at, err = d.field(o, i, slots, value, depth-1); err != nil {
+			return 0, o.wrong(i, err)
 		}
-		o.seen[i] = o.number
-		if err := d.value(o.fields[i].Type, at(i), f); err != nil {
-			return o.wrong(i, err)
-		}
-		if at(i).Null && !o.fields[i].Optional {
-			return o.wrong(i, ErrNull)
-		}
+		at, more = jsonbytes.Next(d.data, at, '}')
 	}
-	if _, err := d.dec.ReadToken(); err != nil {
-		return notJSON(err)
+	if at < 0 {
+		return 0, d.notJSON()
 	}
-	return o.missing(at)
+	return at, o.missing(slots)
 }
 
-// find returns the index of the field with this quoted name, or -1.
-func (o *object) find(name []byte) int {
-	for range o.quoted {
-		i := o.next
-		if o.next++; o.next == len(o.quoted) {
-			o.next = 0
-		}
-		if o.quoted[i] == string(name) {
-			return i
-		}
+// field reads the value of the field i.
+func (d *Decoder) field(o *object, i int, slots []Slot, at, depth int) (end int, err error) {
+	o.seen[i] = o.number
+	s := &slots[o.slots[i]]
+	end, err = d.value(o.fields[i].Type, s, at, depth)
+	if err == nil && s.Null && !o.fields[i].Optional {
+		err = ErrNull
 	}
-	if bytes.IndexByte(name, '\\') < 0 {
-		return -1
+	return end, err
+}
+
+// find returns the index of the field with this name, or -1.
+func (o *object) find(quoted []byte, plain bool) int {
+	if !plain {
+		name, _ := jsontext.AppendUnquote(nil, quoted)
+		return o.names.Find(name)
 	}
-	plain, err := jsontext.AppendUnquote(nil, name)
-	if err != nil {
-		return -1
-	}
-	return slices.IndexFunc(o.fields, func(f Field) bool { return f.OnWire() == string(plain) })
+	return o.names.Find(quoted[1 : len(quoted)-1])
 }
 
 // missing makes the fields that were not there null, or complains.
-func (o *object) missing(at func(i int) *Slot) error {
+func (o *object) missing(slots []Slot) error {
 	for i := range o.fields {
 		if o.seen[i] == o.number {
 			continue
@@ -132,7 +119,7 @@ func (o *object) missing(at func(i int) *Slot) error {
 		if !o.fields[i].Optional {
 			return o.wrong(i, ErrMissing)
 		}
-		at(i).SetNull()
+		slots[o.slots[i]].SetNull()
 	}
 	return nil
 }
@@ -141,76 +128,87 @@ func (o *object) wrong(i int, err error) error {
 	return fmt.Errorf("field %q: %w", o.fields[i].OnWire(), err)
 }
 
-func notJSON(err error) error {
-	var syntax *jsontext.SyntacticError
-	if errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %w", ErrNotJSON, err)
+// notJSON asks the library what is wrong with the record.
+func (d *Decoder) notJSON() error {
+	dec := jsontext.NewDecoder(bytes.NewReader(d.data), jsontext.AllowDuplicateNames(true))
+	err := dec.SkipValue()
+	if err == nil {
+		return ErrNotJSON // the library holds it to be
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrNotJSON, err)
 }
 
-func (d *Decoder) open(want jsontext.Kind) error {
-	if k := d.dec.PeekKind(); k != want && k > 0 {
-		return mismatch(want, k)
+// expect complains if the object or list that begins with want is not there.
+func (d *Decoder) expect(want byte, at, depth int) error {
+	switch got := jsonbytes.Kind(d.data, at); {
+	case got == want && depth > 0:
+		return nil
+	case got == want || jsonbytes.Value(d.data, at, depth) < 0:
+		return d.notJSON()
+	default:
+		return mismatch(want, got)
 	}
-	if _, err := d.dec.ReadToken(); err != nil {
-		return notJSON(err)
-	}
-	return nil
 }
 
-func mismatch(want, got jsontext.Kind) error {
-	names := map[jsontext.Kind]string{'{': "an object", '[': "a list", '"': "a string", '0': "a number", 't': "true or false", 'f': "true or false", 'n': "null"}
-	return fmt.Errorf("%w: %s where %s is expected", ErrMismatch, names[got], names[want])
+func mismatch(want, got byte) error {
+	names := map[byte]string{'{': "an object", '[': "a list", '"': "a string", 't': "true or false", 'f': "true or false", 'n': "null"}
+	name := func(kind byte) string { return cmp.Or(names[kind], "a number") }
+	return fmt.Errorf("%w: %s where %s is expected", ErrMismatch, name(got), name(want))
 }
 
 // value reads one value of type t into s.
-func (d *Decoder) value(t *Type, s *Slot, f *Frame) error {
-	kind := d.dec.PeekKind()
+func (d *Decoder) value(t *Type, s *Slot, at, depth int) (end int, err error) {
+	kind := jsonbytes.Kind(d.data, at)
 	if kind == 'n' {
 		s.SetNull()
-		_, err := d.dec.ReadToken()
-		return err
+		if end = jsonbytes.Literal(d.data, at); end < 0 {
+			return 0, d.notJSON()
+		}
+		return end, nil
 	}
 	switch t.Kind {
 	case List:
-		return d.list(t, s, f)
+		return d.list(t, s, at, depth)
 	case Map:
-		return d.entries(t, s, f)
+		return d.entries(t, s, at, depth)
 	case Record:
-		return d.record(t, s, f)
+		return d.record(t, s, at, depth)
+	case String:
+		if kind == '"' {
+			s.Null = false
+			s.S, end, err = d.text(at)
+			return end, err
+		}
+	case Int, Long, Timestamp:
+		if n, end := jsonbytes.Whole(d.data, at); end >= 0 && (t.Kind != Int || n == int64(int32(n))) {
+			s.SetWhole(n)
+			return end, nil
+		}
 	}
-	raw, err := d.dec.ReadValue()
-	if err != nil {
-		return notJSON(err)
+	if end = jsonbytes.Value(d.data, at, depth); end < 0 {
+		return 0, d.notJSON()
 	}
-	return scalar(t.Kind, kind, raw, s, f)
+	return end, d.scalar(t.Kind, kind, s, at, end)
 }
 
-// scalar reads the JSON value raw, whose kind is got.
-func scalar(k Kind, got jsontext.Kind, raw []byte, s *Slot, f *Frame) error {
+// scalar takes the JSON value that is from a place up to the other, whose first
+// byte is got.
+func (d *Decoder) scalar(k Kind, got byte, s *Slot, at, end int) error {
+	raw, number := d.data[at:end], got == '-' || got-'0' < 10
 	switch {
 	case k == Bool && (got == 't' || got == 'f'):
 		s.SetBool(got == 't')
 		return nil
-	case k.Whole() && got == '0':
+	case k.Whole() && number:
 		return whole(k, raw, s)
-	case k.Real() && got == '0':
+	case k.Real() && number:
 		return double(k, raw, s)
-	case k == String && got == '"':
-		t, err := unquote(raw, f)
-		s.SetString(t)
-		return err
 	case k == Bytes && got == '"':
-		return base64Bytes(raw, s, f)
+		return d.base64Bytes(s, at)
 	case k == Timestamp && got == '"':
-		return rfc3339(raw, s, f)
+		return d.rfc3339(s, at)
 	}
-	want := map[Kind]jsontext.Kind{Bool: 't', String: '"', Bytes: '"'}[k]
-	if want == 0 {
-		want = '0'
-	}
-	return mismatch(want, got)
+	return mismatch(map[Kind]byte{Bool: 't', String: '"', Bytes: '"'}[k], got)
 }
 
 func whole(k Kind, raw []byte, s *Slot) error {
@@ -247,100 +245,109 @@ func double(k Kind, raw []byte, s *Slot) error {
 	return nil
 }
 
-// unquote returns the text of a JSON string: in place where nothing is
-// escaped, else in the arena.
-func unquote(raw []byte, f *Frame) (string, error) {
-	inner := raw[1 : len(raw)-1]
-	if bytes.IndexByte(inner, '\\') < 0 {
-		return text(inner), nil
+// text reads a JSON string: in place where nothing is escaped, else into the
+// arena.
+func (d *Decoder) text(at int) (t string, end int, err error) {
+	end, plain := jsonbytes.String(d.data, at)
+	if end < 0 {
+		return "", 0, d.notJSON()
 	}
-	b, err := jsontext.AppendUnquote(f.Scratch(), raw)
+	if plain {
+		return text(d.data[at+1 : end-1]), end, nil
+	}
+	b, err := jsontext.AppendUnquote(d.frame.Scratch(), d.data[at:end])
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return f.Keep(b), nil
+	return d.frame.Keep(b), end, nil
 }
 
-func base64Bytes(raw []byte, s *Slot, f *Frame) error {
-	t, err := unquote(raw, f)
+func (d *Decoder) base64Bytes(s *Slot, at int) error {
+	t, _, err := d.text(at)
 	if err != nil {
 		return err
 	}
-	b, err := base64.StdEncoding.AppendDecode(f.Scratch(), bytesOf(t))
+	b, err := base64.StdEncoding.AppendDecode(d.frame.Scratch(), bytesOf(t))
 	if err != nil {
 		return fmt.Errorf("%w: bytes are written as base64: %w", ErrMismatch, err)
 	}
-	s.SetString(f.Keep(b))
+	s.SetString(d.frame.Keep(b))
 	return nil
 }
 
-func rfc3339(raw []byte, s *Slot, f *Frame) error {
-	t, err := unquote(raw, f)
+func (d *Decoder) rfc3339(s *Slot, at int) error {
+	t, _, err := d.text(at)
 	if err != nil {
 		return err
 	}
-	at, err := time.Parse(time.RFC3339Nano, t)
+	when, err := time.Parse(time.RFC3339Nano, t)
 	if err != nil {
 		return fmt.Errorf("%w: %q is neither milliseconds nor RFC 3339", ErrMismatch, t)
 	}
-	s.SetWhole(at.UnixMilli())
+	s.SetWhole(when.UnixMilli())
 	return nil
 }
 
 // list, entries and record make new memory for each record: their slots are
 // handed on by assignment, so reusing it would change what was handed on.
 
-func (d *Decoder) list(t *Type, s *Slot, f *Frame) error {
-	if err := d.open('['); err != nil {
-		return err
+func (d *Decoder) list(t *Type, s *Slot, at, depth int) (end int, err error) {
+	if err := d.expect('[', at, depth); err != nil {
+		return 0, err
 	}
 	elems := []Slot{}
-	for d.dec.PeekKind() != ']' {
+	at, more := jsonbytes.Begin(d.data, at, ']')
+	for more {
 		elems = append(elems, Slot{})
-		if err := d.element(t.Elem, &elems[len(elems)-1], f); err != nil {
-			return fmt.Errorf("element %d: %w", len(elems)-1, err)
+		if at, err = d.element(t.Elem, &elems[len(elems)-1], at, depth-1); err != nil {
+			return 0, fmt.Errorf("element %d: %w", len(elems)-1, err)
 		}
+		at, more = jsonbytes.Next(d.data, at, ']')
+	}
+	if at < 0 {
+		return 0, d.notJSON()
 	}
 	*s = Slot{L: elems}
-	_, err := d.dec.ReadToken()
-	return err
+	return at, nil
 }
 
-func (d *Decoder) element(t *Type, s *Slot, f *Frame) error {
-	if err := d.value(t, s, f); err != nil {
-		return err
+func (d *Decoder) element(t *Type, s *Slot, at, depth int) (end int, err error) {
+	end, err = d.value(t, s, at, depth)
+	if err == nil && s.Null {
+		err = ErrNull
 	}
-	if s.Null {
-		return ErrNull
-	}
-	return nil
+	return end, err
 }
 
 // entries reads a map: each entry is a slot whose S is the key and whose L
 // holds the value.
-func (d *Decoder) entries(t *Type, s *Slot, f *Frame) error {
-	if err := d.open('{'); err != nil {
-		return err
+func (d *Decoder) entries(t *Type, s *Slot, at, depth int) (end int, err error) {
+	if err := d.expect('{', at, depth); err != nil {
+		return 0, err
 	}
 	var found []Slot
-	for d.dec.PeekKind() != '}' {
-		raw, err := d.dec.ReadValue()
-		if err != nil {
-			return notJSON(err)
+	at, more := jsonbytes.Begin(d.data, at, '}')
+	for more {
+		_, _, value := jsonbytes.Name(d.data, at)
+		if value < 0 {
+			return 0, d.notJSON()
 		}
-		key, err := unquote(raw, f)
+		key, _, err := d.text(at)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		e := Slot{S: key, L: make([]Slot, 1)}
-		if err := d.element(t.Elem, &e.L[0], f); err != nil {
-			return fmt.Errorf("entry %q: %w", key, err)
+		if at, err = d.element(t.Elem, &e.L[0], value, depth-1); err != nil {
+			return 0, fmt.Errorf("entry %q: %w", key, err)
 		}
 		found = append(found, e)
+		at, more = jsonbytes.Next(d.data, at, '}')
+	}
+	if at < 0 {
+		return 0, d.notJSON()
 	}
 	*s = Slot{L: SortEntries(found)}
-	_, err := d.dec.ReadToken()
-	return err
+	return at, nil
 }
 
 // SortEntries puts the entries of a map into the order of their keys; of
@@ -356,15 +363,18 @@ func SortEntries(entries []Slot) []Slot {
 	return out
 }
 
-func (d *Decoder) record(t *Type, s *Slot, f *Frame) error {
-	o := newObject(t.Fields)
-	o.number = 1
+func (d *Decoder) record(t *Type, s *Slot, at, depth int) (end int, err error) {
+	inOrder := make([]int, len(t.Fields))
+	for i := range inOrder {
+		inOrder[i] = i
+	}
+	o := newObject(t.Fields, inOrder)
 	fields := make([]Slot, len(t.Fields))
-	if err := d.object(&o, func(i int) *Slot { return &fields[i] }, f); err != nil {
-		return err
+	if end, err = d.object(&o, fields, at, depth); err != nil {
+		return 0, err
 	}
 	*s = Slot{L: fields}
-	return nil
+	return end, nil
 }
 
 // DecodeText begins a new record whose one field, in the given slot, is the

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/procd/procd/internal/jsonbytes"
 )
 
 // Encoder writes slots as one JSON object, its fields in their order; a null
@@ -70,7 +72,7 @@ func appendJSON(dst []byte, t *Type, s *Slot) ([]byte, error) {
 	case Double:
 		return appendDouble(dst, s.Double(), 64)
 	case String:
-		return appendString(dst, s.S)
+		return jsonbytes.AppendString(dst, s.S)
 	case Bytes:
 		dst = append(dst, '"')
 		return append(base64.StdEncoding.AppendEncode(dst, bytesOf(s.S)), '"'), nil
@@ -80,19 +82,6 @@ func appendJSON(dst []byte, t *Type, s *Slot) ([]byte, error) {
 		return appendMap(dst, t.Elem, s.L)
 	}
 	return appendRecord(dst, t.Fields, s.L)
-}
-
-// appendString takes the short way for text that needs no escaping, which is
-// nearly all of it.
-func appendString(dst []byte, s string) ([]byte, error) {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			return jsontext.AppendQuote(dst, s)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"'), nil
 }
 
 func appendDouble(dst []byte, v float64, bits int) ([]byte, error) {
@@ -123,7 +112,7 @@ func appendMap(dst []byte, t *Type, entries []Slot) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		var err error
-		if dst, err = appendString(dst, entries[i].S); err != nil {
+		if dst, err = jsonbytes.AppendString(dst, entries[i].S); err != nil {
 			return dst, err
 		}
 		dst = append(dst, ':')
@@ -152,7 +141,7 @@ func appendRecord(dst []byte, fields []Field, slots []Slot) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		var err error
-		if dst, err = appendString(dst, fields[i].OnWire()); err != nil {
+		if dst, err = jsonbytes.AppendString(dst, fields[i].OnWire()); err != nil {
 			return dst, err
 		}
 		dst = append(dst, ':')
