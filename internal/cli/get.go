@@ -127,9 +127,6 @@ func statesOf(store control.StoreSchemas, key []byte, answers []control.Answer) 
 	}
 	states := []stateOutput{}
 	for _, answer := range answers {
-		if answer.Err != "" {
-			return nil, fmt.Errorf("store %s, key %s: %s", store.UID, savepoint.KeyJSON(store.KeyType, key), answer.Err)
-		}
 		if answer.Version == 0 {
 			continue
 		}

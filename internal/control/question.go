@@ -45,10 +45,23 @@ type Answer struct {
 	// Version is the schema version of Data; 0: the key has no state.
 	Version int    `json:"version,omitempty"`
 	Data    []byte `json:"data,omitempty"` // Avro
-	// Err is why there is no answer.
-	Err string    `json:"err,omitempty"`
-	At  time.Time `json:"at"`
+	// More is the number of records before this one with the rest of Data, each
+	// an [answerPart]: a state may be larger than a record of the topic.
+	More int       `json:"more,omitempty"`
+	At   time.Time `json:"at"`
 }
+
+// answerPart is a piece of the state in an answer.
+type answerPart struct {
+	Question  string `json:"question"`
+	Partition int32  `json:"partition"`
+	Part      int    `json:"part"` // from 1 up; the first piece is the answer's own
+	Data      []byte `json:"data"`
+}
+
+// answerBytes is how much of a state is in one record: less than the smallest
+// size that a broker's records are usually bounded to, as Base64.
+const answerBytes = 512 << 10
 
 func questionKey(id string) string { return prefixQuestion + id }
 
@@ -56,10 +69,15 @@ func answerKey(id string, partition int32) string {
 	return prefixAnswer + id + "/" + strconv.Itoa(int(partition))
 }
 
+func answerPartKey(id string, partition int32, part int) string {
+	return answerKey(id, partition) + "/" + strconv.Itoa(part)
+}
+
 // inquiries are what a View knows of questions and answers.
 type inquiries struct {
-	questions []Question          // the first that was asked first
-	answers   map[string][]Answer // by question; one per partition
+	questions []Question            // the first that was asked first
+	answers   map[string][]Answer   // by question; one per partition
+	parts     map[string]answerPart // by key
 }
 
 func (i *inquiries) applyQuestion(key string, value []byte) {
@@ -73,6 +91,10 @@ func (i *inquiries) applyQuestion(key string, value []byte) {
 
 func (i *inquiries) applyAnswer(key string, value []byte) {
 	id, tail, _ := strings.Cut(strings.TrimPrefix(key, prefixAnswer), "/")
+	if strings.Contains(tail, "/") {
+		i.applyPart(key, value)
+		return
+	}
 	partition, err := strconv.ParseInt(tail, 10, 32)
 	if err != nil {
 		return
@@ -91,9 +113,34 @@ func (i *inquiries) applyAnswer(key string, value []byte) {
 	i.answers[id] = others
 }
 
-// clone copies the map; what is in it is never changed.
+func (i *inquiries) applyPart(key string, value []byte) {
+	p, err := decode[answerPart](key, value)
+	if value == nil || err != nil || answerPartKey(p.Question, p.Partition, p.Part) != key {
+		delete(i.parts, key)
+		return
+	}
+	if i.parts == nil {
+		i.parts = make(map[string]answerPart)
+	}
+	i.parts[key] = p
+}
+
+// whole puts the pieces of an answer together; false while one is missing.
+func (i *inquiries) whole(a Answer) (Answer, bool) {
+	a.Data = slices.Clone(a.Data)
+	for part := range a.More {
+		p, ok := i.parts[answerPartKey(a.Question, a.Partition, part+1)]
+		if !ok {
+			return a, false
+		}
+		a.Data = append(a.Data, p.Data...)
+	}
+	return a, true
+}
+
+// clone copies the maps; what is in them is never changed.
 func (i *inquiries) clone() inquiries {
-	return inquiries{questions: i.questions, answers: maps.Clone(i.answers)}
+	return inquiries{questions: i.questions, answers: maps.Clone(i.answers), parts: maps.Clone(i.parts)}
 }
 
 // Questions are those that were not withdrawn yet, in the order of asking.
@@ -103,7 +150,12 @@ func (v *View) Questions() []Question { return v.inquiries.questions }
 // Answers are the answers to a question by partition; complete says that none
 // is missing.
 func (v *View) Answers(id string) (answers []Answer, complete bool) {
-	answers = slices.SortedFunc(slices.Values(v.inquiries.answers[id]), func(a, b Answer) int { return int(a.Partition - b.Partition) })
+	for _, a := range v.inquiries.answers[id] {
+		if whole, ok := v.inquiries.whole(a); ok {
+			answers = append(answers, whole)
+		}
+	}
+	slices.SortFunc(answers, func(a, b Answer) int { return int(a.Partition - b.Partition) })
 	return answers, len(answers) > 0 && len(answers) >= int(answers[0].Of)
 }
 
@@ -112,6 +164,11 @@ func (v *View) recordsOf(question string) []string {
 	keys := []string{questionKey(question)}
 	for _, a := range v.inquiries.answers[question] {
 		keys = append(keys, answerKey(question, a.Partition))
+	}
+	for key, p := range v.inquiries.parts {
+		if p.Question == question {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }
@@ -134,11 +191,7 @@ func (p *Plane) Ask(ctx context.Context, store string, key []byte) ([]Answer, er
 	if err != nil {
 		return nil, err
 	}
-	value, err := encode(q)
-	if err != nil {
-		return nil, err
-	}
-	err = p.write(ctx, questionKey(q.ID), value)
+	err = writeRecord(ctx, p, questionKey(q.ID), q)
 	var answers []Answer
 	if err == nil {
 		answers, err = p.awaitAnswers(ctx, q)
@@ -225,12 +278,26 @@ func (p *Plane) withdraw(ctx context.Context, question string) error {
 
 // Answer writes what one worker of this process knows of a question's key.
 func (l *Lease) Answer(ctx context.Context, a Answer) error {
-	a.At = l.plane.settings.Now().UTC()
-	value, err := encode(a)
+	rest := slices.Collect(slices.Chunk(a.Data, answerBytes))
+	if len(rest) > 0 {
+		a.Data, rest = rest[0], rest[1:]
+	}
+	a.More, a.At = len(rest), l.plane.settings.Now().UTC()
+	for i, data := range rest {
+		part := answerPart{a.Question, a.Partition, i + 1, data}
+		if err := writeRecord(ctx, l.plane, answerPartKey(a.Question, a.Partition, part.Part), part); err != nil {
+			return err
+		}
+	}
+	return writeRecord(ctx, l.plane, answerKey(a.Question, a.Partition), a)
+}
+
+func writeRecord[T any](ctx context.Context, p *Plane, key string, record T) error {
+	value, err := encode(record)
 	if err != nil {
 		return err
 	}
-	return l.plane.write(ctx, answerKey(a.Question, a.Partition), value)
+	return p.write(ctx, key, value)
 }
 
 // Withdraw removes a question that nobody waits for any more, and its answers.
@@ -254,6 +321,9 @@ func (l *Leftovers) Find(v *View, now time.Time) (questions []string) {
 	patience := make(map[string]time.Duration)
 	for id := range v.inquiries.answers {
 		patience[id] = 0
+	}
+	for _, p := range v.inquiries.parts {
+		patience[p.Question] = 0
 	}
 	for _, q := range v.inquiries.questions {
 		patience[q.ID] = time.Duration(q.PatienceMillis) * time.Millisecond

@@ -71,6 +71,34 @@ func TestInquiries(t *testing.T) {
 	}
 }
 
+// An answer in pieces is one only when all are there.
+func TestAnswerInPieces(t *testing.T) {
+	v := inquired(t, "question/a", `{"format":1,"id":"a"}`)
+	for _, r := range []struct{ key, value, want string }{
+		{"answer/a/3/1", `{"format":1,"question":"a","partition":3,"part":1,"data":"Yg=="}`, ""},
+		{"answer/a/3/2", `{"format":1,"question":"a","partition":3,"part":1,"data":"eA=="}`, ""}, // of another key
+		{"answer/a/3", `{"format":1,"question":"a","partition":3,"of":1,"version":1,"data":"YQ==","more":2}`, ""},
+		{"answer/a/3/2", `{"format":1,"question":"a","partition":3,"part":2,"data":"Yw=="}`, "abc"},
+		{"answer/a/3/1", "", ""},
+	} {
+		if err := v.Apply([]byte(r.key), []byte(r.value)); err != nil {
+			t.Fatal(err)
+		}
+		answers, complete := v.Answers("a")
+		if complete != (r.want != "") || complete && string(answers[0].Data) != r.want {
+			t.Errorf("after %s: %v, %+v", r.key, complete, answers)
+		}
+	}
+	for _, key := range v.recordsOf("a") {
+		if err := v.Apply([]byte(key), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(v.inquiries.answers)+len(v.inquiries.parts) != 0 {
+		t.Errorf("withdrawn: %+v", v.inquiries)
+	}
+}
+
 // What an asker left behind goes, by the clock of who removes it, and nothing
 // that may still be waited for.
 func TestLeftovers(t *testing.T) {
@@ -78,6 +106,7 @@ func TestLeftovers(t *testing.T) {
 		"question/long", `{"format":1,"id":"long","patience_ms":600000,"at":"2001-01-01T00:00:00Z"}`,
 		"question/short", `{"format":1,"id":"short","patience_ms":1000}`,
 		"answer/late/0", `{"format":1,"question":"late","of":1}`,
+		"answer/later/0/1", `{"format":1,"question":"later","part":1}`,
 	)
 	l, start := &Leftovers{}, time.Unix(0, 0)
 	for _, c := range []struct {
@@ -86,9 +115,9 @@ func TestLeftovers(t *testing.T) {
 	}{
 		{0, nil},
 		{59 * time.Second, nil},
-		{60 * time.Second, []string{"late"}},
-		{61 * time.Second, []string{"late", "short"}},
-		{11 * time.Minute, []string{"late", "long", "short"}},
+		{60 * time.Second, []string{"late", "later"}},
+		{61 * time.Second, []string{"late", "later", "short"}},
+		{11 * time.Minute, []string{"late", "later", "long", "short"}},
 	} {
 		if got := l.Find(v, start.Add(c.after)); !slices.Equal(got, c.want) {
 			t.Errorf("after %s: %v, want %v", c.after, got, c.want)

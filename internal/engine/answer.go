@@ -10,10 +10,6 @@ import (
 	"github.com/procd/procd/kstate"
 )
 
-// maxAnswer bounds the state in an answer, in bytes: every process of the job
-// reads the control topic, and its records have a largest size.
-const maxAnswer = 512 << 10
-
 // answer tells those who asked for the state of a key what it is, if this worker
 // has the key's partition. It runs at the end of a turn; while a transaction is
 // open the question waits, so that what is told has committed.
@@ -64,10 +60,7 @@ func (w *worker) answerFor(t *task, q control.Question) error {
 	if err != nil {
 		return w.stateFailed(fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err))
 	}
-	switch {
-	case len(value) > maxAnswer:
-		a.Err = fmt.Sprintf("its state of %d bytes is too large to be told, at most %d: take a savepoint, and inspect that", len(value), maxAnswer)
-	case value != nil:
+	if value != nil {
 		if a.Version, a.Data, err = kstate.ParseValue(value); err != nil {
 			return fmt.Errorf("task %s: %w", w.p.taskName(t.ref), err)
 		}
