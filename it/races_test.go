@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,19 +46,45 @@ func (r *relay) version(ring int64) (file string) {
 // startVersion starts a version from its own file and data directory.
 func (r *relay) startVersion(ring int64, data string, flags ...string) *kafkatest.Process {
 	r.t.Helper()
+	return r.startVersionAt(r.kafka.address, ring, data, flags...)
+}
+
+func (r *relay) startVersionAt(brokers string, ring int64, data string, flags ...string) *kafkatest.Process {
+	r.t.Helper()
 	before := r.file
 	r.file = r.version(ring)
-	p := r.startIn(data, flags...)
+	p := r.startAt(brokers, data, flags...)
 	r.file = before
 	return p
 }
 
-// TestTwoStartsAtOnce starts two versions of a stopped job in the same instant,
-// from two savepoints. One of them runs; the other one is refused, and says who
-// was faster; a second process of the one that runs joins it.
+// meet holds the first requests of a kind behind the proxy until as many
+// processes as given have sent one each.
+func (k *kafka) meet(t *testing.T, kind kmsg.Key, processes int64) {
+	var came atomic.Int64
+	all := make(chan struct{})
+	k.broker.Proxy().Judge(func(q kafkatest.Request) kafkatest.Verdict {
+		if q.Key == kind.Int16() {
+			if came.Add(1) == processes {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-t.Context().Done():
+			}
+		}
+		return kafkatest.Verdict{}
+	})
+}
+
+// TestTwoStartsAtOnce starts two versions of a stopped job from two savepoints;
+// both have looked at the job when the first of them decides. One of them runs;
+// the other one is refused, and says who was faster; a second process of the one
+// that runs joins it.
 func TestTwoStartsAtOnce(t *testing.T) {
 	t.Parallel()
-	r := newRelay(t, sharedKafka(t), options{})
+	k := ownKafka(t, kafkatest.BrokerOptions{Proxied: true})
+	r := newRelay(t, k.direct(), options{})
 	p := r.start()
 	r.waitDone(time.Minute)
 	older := r.aside()
@@ -70,12 +97,14 @@ func TestTwoStartsAtOnce(t *testing.T) {
 		before := len(r.generations())
 		from := []taken{older, stopped}
 		var procs []*kafkatest.Process
+		k.meet(t, kmsg.InitProducerID, 2) // each asks for it to become decider
 		for i, s := range from {
-			p := r.startVersion(int64(6000+1000*i), fmt.Sprint(r.data, i), "--savepoint", s.id, "--again")
+			p := r.startVersionAt(k.address, int64(6000+1000*i), fmt.Sprint(r.data, i), "--savepoint", s.id, "--again")
 			r.ended[p] = true
 			procs = append(procs, p)
 		}
 		loser := r.firstEnded(procs)
+		k.broker.Proxy().Judge(nil)
 		winner := 1 - loser
 		r.wantEnd(procs[loser], exitRefused, "already running")
 		if n := len(r.generations()); n != before+1 {

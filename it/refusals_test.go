@@ -2,7 +2,6 @@ package it
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,20 +58,31 @@ const judgedRecords = 40
 
 func newJudged(t *testing.T, name string) judged {
 	t.Helper()
-	j := judged{newJob(t, sharedKafka(t), options{Name: name + "-" + run.id, Template: judgedYAML, Partitions: 2}), ""}
-	var records []*kgo.Record
-	for i := range judgedRecords {
-		room := i % 10
-		records = append(records, &kgo.Record{Topic: j.In, Key: fmt.Append(nil, room),
-			Value: fmt.Appendf(nil, `{"room":%d,"floor":%d,"n":%d}`, room, room/3, i)})
-	}
-	must(t, j.kafka.Produce(within(t, time.Minute), records...))
+	return newJudgedOn(t, sharedKafka(t), name)
+}
+
+func newJudgedOn(t *testing.T, k *kafka, name string) judged {
+	t.Helper()
+	j := judged{newJob(t, k, options{Name: name + "-" + run.id, Template: judgedYAML, Partitions: 2}), ""}
+	j.visits(judgedRecords)
 	p := j.start()
 	j.waitDone(time.Minute)
 	stdout := j.output("savepoint-and-stop", j.Name)
 	j.ends(p, 20*time.Second)
 	j.at = strings.Fields(stdout)[1]
 	return j
+}
+
+// visits writes input, some of it to each partition.
+func (j judged) visits(n int) {
+	j.t.Helper()
+	var records []*kgo.Record
+	for i := range n {
+		room := i % 10
+		records = append(records, &kgo.Record{Topic: j.In, Key: fmt.Append(nil, room),
+			Value: fmt.Appendf(nil, `{"room":%d,"floor":%d,"n":%d}`, room, room/3, i)})
+	}
+	must(j.t, j.kafka.Produce(within(j.t, time.Minute), records...))
 }
 
 // file writes a changed copy of the job file; edits are pairs of old and new.
@@ -108,13 +118,7 @@ func (j judged) env() []string { return []string{"PROCD_BROKERS=" + j.kafka.addr
 // stopped.
 func (j judged) runs(command string) {
 	j.t.Helper()
-	words := strings.Fields(command)
-	p, err := j.binary.Start(filepath.Dir(j.job.file), j.env(), append(words[1:], "--admin", "off")...)
-	must(j.t, err)
-	j.t.Cleanup(p.Kill)
-	if _, err := p.Stderr.WaitFor(within(j.t, time.Minute), regexp.MustCompile("msg=running")); err != nil {
-		j.t.Fatalf("%s: %v", command, err)
-	}
+	p := j.launched(command)
 	j.output("stop", j.Name)
 	if code := j.ends(p, 20*time.Second); code != 0 {
 		j.t.Errorf("%s ended with %d: %s", command, code, p.Stderr.Tail(3))
@@ -212,12 +216,6 @@ func TestVerdicts(t *testing.T) {
 			}
 		})
 	}
-	t.Run("offsets-beyond", func(t *testing.T) {
-		j := judged{job: j.with(t), at: j.at}
-		cut := filepath.Join(filepath.Dir(j.job.file), "truncated")
-		j.forge(cut, regexp.MustCompile(`"offset": \d+`), `"offset": 100000`)
-		j.wantVerdict(filepath.Base(j.job.file), cut, exitRefused, []string{`refuse +offsets-beyond +` + j.In + `/0 +\d+ .*records were lost`})
-	})
 }
 
 // with is the job in a subtest.
@@ -227,21 +225,34 @@ func (j *job) with(t *testing.T) *job {
 	return &c
 }
 
-// forge copies the savepoint and changes its manifest, as nothing that happens
-// here can: a truncated topic, for example.
-func (j judged) forge(dir string, old *regexp.Regexp, replacement string) {
-	j.t.Helper()
-	must(j.t, os.CopyFS(dir, os.DirFS(filepath.Join(filepath.Dir(j.job.file), "savepoints", j.at))))
-	path := filepath.Join(dir, "manifest.json")
-	text, err := os.ReadFile(path)
-	must(j.t, err)
-	_, rest, ok := bytes.Cut(text, []byte("\"manifest\": "))
-	if !ok {
-		j.t.Fatalf("%s has no manifest", path)
-	}
-	body := old.ReplaceAll(bytes.TrimSuffix(rest, []byte("\n}\n")), []byte(replacement))
-	forged := fmt.Appendf(nil, "{\n\"format_version\": 1,\n\"sha256\": \"%x\",\n\"manifest\": %s\n}\n", sha256.Sum256(body), body)
-	must(j.t, os.WriteFile(path, forged, 0o644))
+// TestRecordsLostByTheBroker cuts the log of a partition, as a power failure does
+// that takes what the broker had not written yet: what a savepoint was taken of
+// is not there, and an older one is.
+func TestRecordsLostByTheBroker(t *testing.T) {
+	t.Parallel()
+	logs := filepath.Join(t.TempDir(), "logs")
+	k := ownKafka(t, kafkatest.BrokerOptions{LogDir: logs})
+	j := newJudgedOn(t, k, "lost")
+	file := filepath.Base(j.job.file)
+	log := filepath.Join(logs, j.In+"-0", strings.Repeat("0", 20)+".log")
+	until, err := os.Stat(log)
+	must(t, err)
+	p := j.launched("procd start --savepoint " + j.at + " " + file)
+	j.visits(judgedRecords)
+	j.waitDone(time.Minute)
+	newer := strings.Fields(j.succeeds("procd savepoint-and-stop " + j.Name))[1]
+	j.ends(p, 20*time.Second)
+
+	k.broker.Kill()
+	must(t, os.Truncate(log, until.Size()))
+	must(t, k.broker.Restart(within(t, 2*time.Minute)))
+	beyond := `refuse +offsets-beyond +` + j.In + `/0 +\d+ .*records were lost; check --brokers; if the topic was truncated, start from a savepoint that was taken before offset \d+`
+	j.wantVerdict(file, newer, exitRefused, []string{beyond})
+	j.refused("procd start --accept-gap --savepoint "+newer+" "+file, `\(offsets-beyond\).*taken before offset \d+`)
+	// Without it the job is running again, by name, when that is found.
+	j.refused("procd start --resume "+file, `the topic ends at \d+: the broker lost records .*; stop the job and start it from a savepoint that was taken before offset \d+`)
+	j.succeeds("procd stop " + j.Name)
+	j.runs("procd start --savepoint " + j.at + " --again " + file)
 }
 
 // TestVerdictsOnTopics breaks the source topic behind a savepoint.
@@ -267,11 +278,7 @@ func TestVerdictsOnTopics(t *testing.T) {
 		}, "procd reset"},
 		{"offsets-lost", `refuse +offsets-lost +\S+/0 +\d+ +retention has removed `, func(j judged) {
 			// Records that come after the savepoint are gone before it is used.
-			var records []*kgo.Record
-			for room := range 10 {
-				records = append(records, &kgo.Record{Topic: j.In, Key: fmt.Append(nil, room), Value: fmt.Appendf(nil, `{"room":%d,"floor":0,"n":1}`, room)})
-			}
-			must(t, j.kafka.Produce(within(t, time.Minute), records...))
+			j.visits(10)
 			ends, err := j.kafka.Admin.ListEndOffsets(t.Context(), j.In)
 			must(t, err)
 			offsets := kadm.Offsets{}
@@ -297,7 +304,10 @@ func TestVerdictsOnTopics(t *testing.T) {
 			switch v.command {
 			case "--accept-gap":
 				j.wantVerdict(filepath.Base(j.job.file), j.at, 0, []string{`warn +gap-accepted +\S+/0 `}, "--accept-gap")
-				j.runs(command)
+				p := j.begun(command, `records that retention removed are skipped" records=10 `)
+				j.waitDone(time.Minute) // of nothing: the offsets are behind the gap
+				j.output("stop", j.Name)
+				j.ends(p, 20*time.Second)
 			case "procd reset":
 				if said, code := j.types("procd reset "+j.Name, "--yes"); code != 0 {
 					t.Errorf("reset: exit code %d: %s", code, said)
@@ -308,39 +318,76 @@ func TestVerdictsOnTopics(t *testing.T) {
 	}
 }
 
+// refused types a command that must be refused with a message, and returns what
+// the last group of the pattern has found in it.
+func (j judged) refused(command, says string) (then string) {
+	j.t.Helper()
+	said, code := j.types(command)
+	match := regexp.MustCompile(says).FindStringSubmatch(said)
+	if code != exitRefused || match == nil {
+		j.t.Fatalf("%s: exit code %d, want %d and %q:\n%s", command, code, exitRefused, says, said)
+	}
+	if !strings.HasPrefix(said, "procd: ") && !strings.Contains(said, "\nprocd: ") {
+		j.t.Errorf("%s says %q", command, said)
+	}
+	return match[len(match)-1]
+}
+
+// begun types a command that goes on, and waits until it has said something.
+func (j judged) begun(command, until string) *kafkatest.Process {
+	j.t.Helper()
+	p := j.beside(command)
+	if _, err := p.Stderr.WaitFor(within(j.t, time.Minute), regexp.MustCompile(until)); err != nil {
+		j.t.Fatalf("%s: %v", command, err)
+	}
+	return p
+}
+
+// beside types a command and does not wait for it.
+func (j judged) beside(command string) *kafkatest.Process {
+	j.t.Helper()
+	words := strings.Fields(command)
+	if words[1] == "start" {
+		words = append(words, "--admin", "off")
+	}
+	p, err := j.binary.Start(filepath.Dir(j.job.file), j.env(), words[1:]...)
+	must(j.t, err)
+	j.t.Cleanup(p.Kill)
+	return p
+}
+
+// launched types a command that starts the job.
+func (j judged) launched(command string) *kafkatest.Process {
+	j.t.Helper()
+	return j.begun(command, "msg=running")
+}
+
+// wantRefused waits until a command that was typed has been refused.
+func (j judged) wantRefused(p *kafkatest.Process, says string) {
+	j.t.Helper()
+	code := j.ends(p, time.Minute)
+	if said := p.Stderr.String(); code != exitRefused || !regexp.MustCompile(says).MatchString(said) {
+		j.t.Errorf("exit code %d, want %d and %q:\n%s", code, exitRefused, says, said)
+	}
+}
+
+// succeeds types a command that must end well.
+func (j judged) succeeds(command string) (said string) {
+	j.t.Helper()
+	said, code := j.types(command)
+	if code != 0 {
+		j.t.Fatalf("%s: exit code %d, %s", command, code, said)
+	}
+	return said
+}
+
 // TestRefusals produces the refusals around savepoints, stops and generations,
 // and types the command that each one names.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	j := newJudged(t, "refusals")
 	file := filepath.Base(j.job.file)
-	refused := func(command, says string) (then string) {
-		t.Helper()
-		said, code := j.types(command)
-		match := regexp.MustCompile(says).FindStringSubmatch(said)
-		if code != exitRefused || match == nil {
-			t.Fatalf("%s: exit code %d, want %d and %q:\n%s", command, code, exitRefused, says, said)
-		}
-		if !strings.HasPrefix(said, "procd: ") && !strings.Contains(said, "\nprocd: ") {
-			t.Errorf("%s says %q", command, said)
-		}
-		return match[len(match)-1]
-	}
-	begin := func(command, until string) *kafkatest.Process {
-		t.Helper()
-		words := strings.Fields(command)
-		p, err := j.binary.Start(filepath.Dir(j.job.file), j.env(), append(words[1:], "--admin", "off")...)
-		must(t, err)
-		t.Cleanup(p.Kill)
-		if _, err := p.Stderr.WaitFor(within(t, time.Minute), regexp.MustCompile(until)); err != nil {
-			t.Fatalf("%s: %v", command, err)
-		}
-		return p
-	}
-	launch := func(command string) *kafkatest.Process {
-		t.Helper()
-		return begin(command, "msg=running")
-	}
+	refused, launch := j.refused, j.launched
 
 	// It stands at a savepoint.
 	start := "procd start " + file
@@ -383,7 +430,7 @@ func TestRefusals(t *testing.T) {
 
 	// A base that is gone is asked for, until it is back.
 	dir := filepath.Join(filepath.Dir(j.job.file), "savepoints", j.at)
-	begin(again, "msg=decided").Kill() // before any task needs it no more
+	j.begun(again, "msg=decided").Kill() // before any task needs it no more
 	must(t, os.RemoveAll(filepath.Join(filepath.Dir(j.job.file), "procd-data")))
 	must(t, os.Rename(dir, dir+".away"))
 	said, code := j.types("procd start changed.yaml --admin off")

@@ -184,46 +184,64 @@ func TestRewind(t *testing.T) {
 	first.saved = []taken{older, newer}
 	first.to = c.stop()
 
-	// The sweep of the second generation is slow: a part at each commit.
-	j.write(tallying(1000, 2*time.Second))
-	c.startAll("--savepoint", older.id)
-	<-time.After(time.Duration(random.IntN(1500)) * time.Millisecond)
-	c.crash(0, true)
-	<-time.After(time.Duration(random.IntN(500)) * time.Millisecond)
-	c.crash(1, false)
-	j.waitSwept(2, 1, "sweeping", isSweeping)
-	// The second pass of the compaction takes along what the first has found to
-	// be a tombstone.
-	j.compactsSoon(2, 0)
+	// The sweep of the second generation is slow: a part at each commit. One that
+	// is over before all this has happened to it proves little; then the
+	// generation begins again, and is slower.
+	lives := []*life{first}
 	var deleted []int
-	for range 2 {
-		passed := some(100)
-		deleted = append(deleted, passed...)
-		j.disarm(passed)
-		j.waitEveryPartition(30 * time.Second)
-		j.waitCompacted(2, deleted, false)
+	var middle taken
+	for pause, sweeping := 2*time.Second, false; !sweeping; pause *= 2 {
+		if pause > 16*time.Second {
+			t.Fatal("every sweep was over before it was disturbed")
+		}
+		g := len(lives) + 1
+		step := 1000 * int64(len(lives))
+		j.write(tallying(step, pause))
+		c.startAll("--savepoint", older.id, "--again")
+		<-time.After(time.Duration(random.IntN(1500)) * time.Millisecond)
+		c.crash(0, true)
+		<-time.After(time.Duration(random.IntN(500)) * time.Millisecond)
+		c.crash(1, false)
+		j.waitSwept(g, 1, "begun", hasBegun)
+		// The second pass of the compaction takes along what the first has found to
+		// be a tombstone.
+		j.compactsSoon(g, 0)
+		for range 2 {
+			passed := some(100)
+			deleted = append(deleted, passed...)
+			j.disarm(passed)
+			j.waitEveryPartition(30 * time.Second)
+			j.waitCompacted(g, deleted, false)
+		}
+		c.crash(1, true)
+		j.waitMembers(2)
+		middle = j.savepoint("savepoint")
+		tasks, err := j.sweeps(g)
+		must(t, err)
+		for _, s := range tasks {
+			sweeping = sweeping || isSweeping(s)
+		}
+		next, err := rise(j.read(j.In), first, older, step)
+		must(t, err)
+		next.saved = []taken{middle}
+		next.to = c.stop()
+		lives = append(lives, next)
+		t.Logf("a commit every %v: still sweeping: %v", pause, sweeping)
 	}
-	j.waitSwept(2, 1, "sweeping", isSweeping)
-	c.crash(1, true)
-	j.waitMembers(2)
-	middle := j.savepoint("savepoint")
-	j.waitSwept(2, 1, "sweeping", isSweeping)
-	second, err := rise(j.read(j.In), first, older, 1000)
-	must(t, err)
-	second.saved = []taken{middle}
-	second.to = c.stop()
+	second := lives[len(lives)-1]
 
 	j.write(tallying(1_000_000, 500*time.Millisecond))
 	c.startAll("--savepoint", middle.id)
-	j.waitSwept(3, 1, "sweeping", isSweeping)
+	last := len(lives) + 1
+	j.waitSwept(last, 1, "begun", hasBegun)
 	c.crash(random.IntN(2), true)
 	more := some(200)
 	j.disarm(more)
-	j.compactsSoon(3, 5*time.Second)
+	j.compactsSoon(last, 5*time.Second)
 	c.crash(random.IntN(2), false)
-	j.waitSwept(3, j.Partitions, "clean", isClean)
+	j.waitSwept(last, j.Partitions, "clean", isClean)
 	deleted = slices.Concat(deleted, more)
-	j.waitCompacted(3, deleted, true)
+	j.waitCompacted(last, deleted, true)
 	for i := range c.procs {
 		c.procs[i].Kill()
 		must(t, os.RemoveAll(c.disks[i]))
@@ -240,7 +258,7 @@ func TestRewind(t *testing.T) {
 	must(t, feed.stop())
 	third, err := rise(j.read(j.In), second, middle, 1_000_000)
 	must(t, err)
-	c.rest([]*life{first, second, third})
+	c.rest(append(lives, third))
 }
 
 // disarm deletes the state of rooms.
@@ -272,7 +290,7 @@ func TestRewindZombie(t *testing.T) {
 	c.left()
 	first.to = c.committed()
 
-	j.write(tallying(1000, 2*time.Second))
+	j.write(tallying(1000, 4*time.Second))
 	c.startAll("--savepoint", first.saved[0].id)
 	j.waitSwept(2, j.Partitions, "sweeping", isSweeping)
 	zombie := c.owner(0)
@@ -365,7 +383,7 @@ func TestRewindRandom(t *testing.T) {
 			wake()
 			now := lives[len(lives)-1]
 			// Before a task's first commit the offsets are those of the life before.
-			j.waitSwept(len(lives), j.Partitions, "begun", func(swept) bool { return true })
+			j.waitSwept(len(lives), j.Partitions, "begun", hasBegun)
 			now.to = c.stop()
 			input := j.read(j.In)
 			must(t, now.checkSaved(input))
@@ -380,6 +398,6 @@ func TestRewindRandom(t *testing.T) {
 	}
 	wake()
 	must(t, feed.stop())
-	j.waitSwept(len(lives), j.Partitions, "begun", func(swept) bool { return true })
+	j.waitSwept(len(lives), j.Partitions, "begun", hasBegun)
 	c.rest(lives)
 }

@@ -132,7 +132,7 @@ func TestSavepointKilled(t *testing.T) {
 		c.startAll("--savepoint", s.id, "--again")
 		c.crash(i%len(c.procs), true)
 		// Before a task's first commit the offsets are those of the life before.
-		j.waitSwept(len(lives), j.Partitions, "begun", func(swept) bool { return true })
+		j.waitSwept(len(lives), j.Partitions, "begun", hasBegun)
 		j.waitDone(time.Minute)
 	}
 	c.rest(lives)

@@ -193,6 +193,7 @@ func (j *job) waitSwept(g int, tasks int32, what string, is func(swept) bool) {
 	})
 }
 
+func hasBegun(swept) bool     { return true }
 func isSweeping(s swept) bool { return len(s.Cursors) > 0 && !s.Detached }
 func isDetached(s swept) bool { return s.Detached }
 func isClean(s swept) bool    { return s.Clean }

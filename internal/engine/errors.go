@@ -81,7 +81,10 @@ func (e *RangeError) Error() string {
 
 // Hint says how to go on.
 func (e *RangeError) Hint() string {
-	return "begin anew with `procd reset`, or give the topic a longer retention next time"
+	if e.Position > e.End {
+		return fmt.Sprintf("stop the job and start it from a savepoint that was taken before offset %d, or begin anew with `procd reset`", e.End)
+	}
+	return "stop the job and start it from a savepoint with --accept-gap, or begin anew with `procd reset`; and give the topic a longer retention"
 }
 
 // isLocal reports an error of this machine: its disk is full, or a directory
