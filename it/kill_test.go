@@ -155,8 +155,7 @@ func TestDiskLost(t *testing.T) {
 
 // TestClonedDisk starts two processes with copies of one disk (P4): both claim
 // the same seat, and both must end up working. Each takes a new seat, if need
-// be; if they fence each other at the same time a worker of each may keep the
-// old one.
+// be, with all its workers, and nothing of it is left in the group at the end.
 func TestClonedDisk(t *testing.T) {
 	j := newJob(t, sharedKafka(t), options{})
 	j.watch()
@@ -173,6 +172,11 @@ func TestClonedDisk(t *testing.T) {
 	must(t, feed.stop())
 	j.waitDone(time.Minute)
 	j.interrupt(a, b)
+	group, err := j.describe()
+	must(t, err)
+	for _, m := range group.Members {
+		t.Errorf("member %s was left in the group", *m.InstanceID)
+	}
 	j.verify()
 	j.verifyStores(j.read(j.In), clone)
 }

@@ -335,6 +335,9 @@ func (b *beginning) position(ctx context.Context, g *Generation, from *Candidate
 		return nil
 	}
 	current, _ := p.tail.View().Current()
+	// After the fence no transaction is open, so stable offsets are all there
+	// are. A worker that has woken since would make this wait for the end of what
+	// it began, rather than let it read too low (P5).
 	committed, err := p.committed(kadm.RequireStable(ctx), current.Generation)
 	if err != nil {
 		return err

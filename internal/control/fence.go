@@ -13,11 +13,14 @@ import (
 )
 
 const (
-	// fenceTimeout bounds fencing all ids; an abort takes milliseconds unless
-	// partitions of the transaction have no leader.
+	// fenceTimeout bounds fencing; an abort takes milliseconds unless partitions
+	// of the transaction have no leader.
 	fenceTimeout = time.Minute
-	fencePause   = 20 * time.Millisecond
-	fenceAtOnce  = 16
+	// fencePause is the first pause before the broker is asked again, and
+	// fencePauseMax the longest; a restart waits for it.
+	fencePause    = 5 * time.Millisecond
+	fencePauseMax = 100 * time.Millisecond
+	fenceAtOnce   = 16
 )
 
 // fence initialises every transactional id of the job but the decider's own,
@@ -44,9 +47,15 @@ func (p *Plane) fence(ctx context.Context) error {
 	return group.Wait()
 }
 
+// Fence makes sure that no transaction of one of the job's transactional ids is
+// open, whoever began it, and that none can be ended any more (P5).
+func (l *Lease) Fence(ctx context.Context, id string) error { return l.plane.fenceOne(ctx, id) }
+
 // fenceOne retries while the broker is still aborting what was open.
 func (p *Plane) fenceOne(ctx context.Context, id string) error {
-	for {
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	for pause := fencePause; ; pause = min(2*pause, fencePauseMax) {
 		err := p.initProducer(ctx, id, -1, -1)
 		if err == nil {
 			return nil
@@ -55,7 +64,7 @@ func (p *Plane) fenceOne(ctx context.Context, id string) error {
 			return fmt.Errorf("procd/control: fence %s: %w", id, err)
 		}
 		select {
-		case <-time.After(fencePause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return fmt.Errorf("procd/control: fence %s: its transaction did not end: %w", id, err)
 		}

@@ -132,29 +132,6 @@ func (p *process) topicGone(topic string, err error) error {
 	return &rebuildError{causeGroupSession, fmt.Errorf("topic %s: %w", topic, err)}
 }
 
-// fence makes sure that no transaction of a transactional id is open, whoever
-// began it, and that none can be ended any more (P5).
-func (p *process) fence(ctx context.Context, id string) error {
-	for attempt := 1; ; attempt++ {
-		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID = &id
-		req.TransactionTimeoutMillis = int32(transactionTimeout.Milliseconds())
-		req.ProducerID, req.ProducerEpoch = -1, -1
-		resp, err := req.RequestWith(ctx, p.cfg.Client)
-		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
-		}
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, kerr.ConcurrentTransactions) && ctx.Err() == nil:
-			wait(ctx, min(5*time.Millisecond<<min(attempt, 5), 100*time.Millisecond))
-		default:
-			return fmt.Errorf("procd/engine: fencing %s: %w", id, err)
-		}
-	}
-}
-
 // unblock ends open transactions of the job's workers that are no members of
 // the group any more: they hold back what restoring has to read (T4).
 func (p *process) unblock(ctx context.Context) error {
@@ -181,7 +158,7 @@ func (p *process) unblock(ctx context.Context) error {
 			continue
 		}
 		p.log.Info("ending the transaction of a worker that is gone", "transactional_id", id)
-		if err := p.fence(ctx, id); err != nil {
+		if err := p.cfg.Lease.Fence(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -215,6 +192,11 @@ func (p *process) afterRebuild(ctx context.Context, w *worker, r *rebuildError) 
 		if again {
 			return p.renewSeat(w)
 		}
+	case causeRenewed:
+		if err := p.removeMember(ctx, w.instance, w.member); err != nil {
+			p.log.Warn("could not leave the group under the old identity; its tasks wait for the session timeout", "member", w.instance, "err", err)
+		}
+		return nil
 	case causeProtocol:
 		if err := p.cfg.Lease.Verify(ctx); err != nil && p.final(err) {
 			return err
@@ -232,5 +214,30 @@ func (p *process) renewSeat(w *worker) error {
 		return err
 	}
 	p.log.Warn("somebody else uses a copy of this seat; taking a new identity", "old", w.identity, "new", id)
+	p.wake() // the other workers take it too
+	return nil
+}
+
+// removeMember removes a static member of this process from the group. Another
+// one under the same name, on a copy of the seat, stays.
+func (p *process) removeMember(ctx context.Context, instance, member string) error {
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.InstanceID, m.MemberID = &instance, member
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.Members = p.group, append(req.Members, m)
+	resp, err := req.RequestWith(ctx, p.cfg.Client)
+	if err != nil {
+		return err
+	}
+	codes := []int16{resp.ErrorCode}
+	for _, left := range resp.Members {
+		codes = append(codes, left.ErrorCode)
+	}
+	for _, code := range codes {
+		err := kerr.ErrorForCode(code)
+		if err != nil && !errors.Is(err, kerr.UnknownMemberID) && !errors.Is(err, kerr.FencedInstanceID) {
+			return err
+		}
+	}
 	return nil
 }

@@ -71,6 +71,7 @@ type rig struct {
 	// savepoints is where they are taken, from how the next run starts.
 	savepoints string
 	from       control.StartOptions
+	commit     time.Duration // 0: the default
 }
 
 func newRig(t *testing.T, job *topology.Job, opts ...kfake.Opt) *rig {
@@ -153,7 +154,7 @@ func (r *rig) start(dir string) *running {
 	}
 	env := kstate.NewEnv(kstate.EnvOptions{BlockCacheBytes: 8 << 20, WriteBackBytes: 32 << 20, Logger: log})
 	ctx, stop := context.WithCancel(context.Background())
-	config := Config{Kafka: opts, Client: plane.Client(), Plan: plan, Lease: lease, Seat: s, State: env, Workers: 2, Logger: log}
+	config := Config{Kafka: opts, Client: plane.Client(), Plan: plan, Lease: lease, Seat: s, State: env, Workers: 2, Commit: r.commit, Logger: log}
 	if r.savepoints != "" {
 		r.coordinates(&config, plane)
 	}

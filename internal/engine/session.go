@@ -44,7 +44,7 @@ func (w *worker) join(ctx context.Context) error {
 	id := w.instance
 	// Fence this seat's past, so that its open transaction does not hold the
 	// offsets back for a second or more (T4).
-	if err := w.p.fence(ctx, id); err != nil {
+	if err := w.p.cfg.Lease.Fence(ctx, id); err != nil {
 		return err
 	}
 	w.mail.reset()

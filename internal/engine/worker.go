@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kprom"
 
+	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/kstate"
 	"github.com/procd/procd/topology"
 )
@@ -47,6 +48,7 @@ type worker struct {
 
 	identity string       // of the seat, when the client was built
 	instance string       // static member id and transactional id of the client
+	member   string       // what the broker calls the member that is given up
 	lastStep atomic.Int64 // unix ns of the last turn of the loop, for /livez
 	ticked   time.Time    // when the stores were ticked last
 	fenced   time.Time    // when the producer was fenced last (P4)
@@ -82,8 +84,8 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		attempt = 0
 		err := w.work(ctx)
-		w.leave(err == nil)
 		var rebuild *rebuildError
+		w.leave(err == nil || errors.As(err, &rebuild) && rebuild.cause == causeRenewed)
 		switch {
 		case errors.As(err, &rebuild):
 			w.p.metrics.rebuilds.WithLabelValues(rebuild.cause).Inc()
@@ -113,6 +115,7 @@ const (
 	causeEndTimeout     = "end-timeout"
 	causeFenced         = "fenced"
 	causeFencedInstance = "fenced-instance"
+	causeRenewed        = "seat-renewed"
 	causeGroupSession   = "group-session"
 	causeProduce        = "produce"
 	causeOwnership      = "ownership"
@@ -125,6 +128,8 @@ const (
 	causeRevoked = "rebalance"
 	causeData    = "data"
 	causeFailed  = "failed"
+	// causeSuperseded: another generation or revision is current.
+	causeSuperseded = "superseded"
 )
 
 // work is the loop: poll, look at what the group said, process, commit.
@@ -136,15 +141,31 @@ func (w *worker) work(ctx context.Context) error {
 			continue // kgo holds no rebalance back: touch no task (P19)
 		}
 		if ctx.Err() != nil && fetches.NumRecords() == 0 {
-			return w.finish()
+			return w.finish(ctx)
 		}
 		if err := w.turn(ctx, fetches); err != nil {
 			return w.failed(err)
 		}
-		if !w.txn.open {
-			w.sess.AllowRebalance()
+		if w.txn.open {
+			continue
 		}
+		if err := w.outdated(); err != nil {
+			return err
+		}
+		w.sess.AllowRebalance()
 	}
+}
+
+// outdated asks for a new client if another worker of the process gave the seat a
+// new identity: what keeps the old one would not be found by the next start, nor
+// removed at the end, and whoever holds a copy of the seat may want it (P4).
+func (w *worker) outdated() error {
+	id := w.p.cfg.Seat.ID()
+	if id == w.identity {
+		return nil
+	}
+	w.member, _ = w.cl.GroupMetadata()
+	return &rebuildError{causeRenewed, fmt.Errorf("the seat is %s now, it was %s", id, w.identity)}
 }
 
 // turn is one turn of the loop after a poll that holds rebalances back.
@@ -278,10 +299,15 @@ func (w *worker) fetchError(fetches kgo.Fetches) error {
 // step notes that the loop is alive.
 func (w *worker) step() { w.lastStep.Store(time.Now().UnixNano()) }
 
-// finish ends the open transaction with a commit where that is possible.
-func (w *worker) finish() error {
-	if !w.txn.open {
+// finish ends the open transaction: with a commit, where that is possible. Once
+// another generation is current, its outputs would stand beside those that the
+// other one makes of the same records (P2).
+func (w *worker) finish(ctx context.Context) error {
+	switch {
+	case !w.txn.open:
 		return nil
+	case errors.Is(context.Cause(ctx), control.ErrSuperseded):
+		return w.abort(causeSuperseded)
 	}
 	return w.commit()
 }
