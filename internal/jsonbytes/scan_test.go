@@ -2,6 +2,7 @@ package jsonbytes_test
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -172,9 +173,24 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
-	table := jsonbytes.NewNames([]string{"a", ""})
-	if table.Find(nil) != 1 || table.Find([]byte("a")) != 0 {
-		t.Error("an empty name is not found")
+	// All names of up to nine bytes, of two letters, and longer ones that begin
+	// and end alike.
+	var all []string
+	for size := range 10 {
+		for bits := range 1 << size {
+			all = append(all, strings.Map(func(r rune) rune { return r - '0' + 'a' }, fmt.Sprintf("%0*b", size, bits))[:size])
+		}
+	}
+	all = append(all, "abcdxefgh", "abcdyefgh", "abcdxyefgh", "abcdefgh-")
+	table := jsonbytes.NewNames(all)
+	for i, name := range all {
+		others := jsonbytes.NewNames(append(all[:i:i], all[i+1:]...))
+		if got := table.Find([]byte(name)); got != i {
+			t.Fatalf("%q is %d, not %d", name, got, i)
+		}
+		if got := others.Find([]byte(name)); got != -1 {
+			t.Fatalf("%q, which is not there, is %d", name, got)
+		}
 	}
 }
 
