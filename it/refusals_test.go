@@ -304,8 +304,9 @@ func TestVerdictsOnTopics(t *testing.T) {
 			switch v.command {
 			case "--accept-gap":
 				j.wantVerdict(filepath.Base(j.job.file), j.at, 0, []string{`warn +gap-accepted +\S+/0 `}, "--accept-gap")
-				p := j.begun(command, `records that retention removed are skipped" records=10 `)
-				j.waitDone(time.Minute) // of nothing: the offsets are behind the gap
+				p := j.begun(command, `msg="\d+ records of \S+/0, offsets \d+ to \d+, are skipped: retention has removed them"`)
+				j.visits(10)
+				j.waitDone(time.Minute)
 				j.output("stop", j.Name)
 				j.ends(p, 20*time.Second)
 			case "procd reset":
