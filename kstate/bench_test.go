@@ -119,7 +119,7 @@ func benchmarkRestore(b *testing.B, n int) {
 		for part := range parts {
 			dir := fmt.Sprintf("%s/%d", b.TempDir(), part)
 			wg.Go(func() {
-				r, err := env.Prepare(dir, testID, LogBounds{End: records, Now: time.Now()})
+				r, err := env.Prepare(dir, testID, LogBounds{End: records, DeleteRetention: time.Hour, Now: time.Now()})
 				if err != nil {
 					b.Error(err)
 					return

@@ -1,77 +1,76 @@
 package kstate
 
-import (
-	"bytes"
-	"hash/maphash"
-)
+import "bytes"
 
 // restoreBuffer collects changelog records to write them sorted, the newest per
-// key only: a journal that finds its keys.
+// key only. It does not look for a record's key when it takes it: that would be
+// a cache miss or two for each of millions, most of which are the only one of
+// their key. Sorting finds the others.
 type restoreBuffer struct {
 	journal
-	seed  maphash.Seed
-	slots []bufferSlot // open addressing, a power of two; at most three quarters are taken
-	order []sortedRef  // of the last write, to be used again
+	order   []sortedRef // of the last sort, to be used again
+	ordered bool        // order is that of what is here
 }
-
-// bufferSlot is the slot of a key, which is at ref-1; 0: free.
-type bufferSlot struct {
-	hash uint32
-	ref  int32
-}
-
-// bufferSlotBytes is what the slots take per key.
-const bufferSlotBytes = 16
-
-const minBufferSlots = 1 << 10
 
 // put takes a record, copying it (S6); a nil value is a tombstone. Deleted
 // markers are kept for SweepMarkers to find (P16). key has its kind byte.
 func (b *restoreBuffer) put(key, value []byte) {
-	if 4*(len(b.refs)+1) > 3*len(b.slots) {
-		b.grow()
+	r := ref{key: int32(len(key)), value: deleted}
+	if value != nil {
+		r.value = int32(len(value))
 	}
-	hash := uint32(maphash.Bytes(b.seed, key))
-	mask := uint32(len(b.slots) - 1)
-	i := hash & mask
-	for ; b.slots[i].ref != 0; i = (i + 1) & mask {
-		at := b.slots[i].ref - 1
-		if b.slots[i].hash == hash && bytes.Equal(b.key(at), key) {
-			b.set(at, value)
-			return
-		}
-	}
-	b.slots[i] = bufferSlot{hash, addTo(&b.journal, key[0], key[1:], value) + 1}
-	b.size += bufferSlotBytes
+	var dst []byte
+	r.at, dst = b.data.place(len(key) + len(value))
+	copy(dst[copy(dst, key):], value)
+	b.size += int64(len(dst)) + refBytes
+	b.refs = append(b.refs, r)
+	b.ordered = false
 }
 
-func (b *restoreBuffer) grow() {
-	old := b.slots
-	if old == nil {
-		b.seed = maphash.MakeSeed()
-	}
-	b.slots = make([]bufferSlot, max(minBufferSlots, 2*len(old)))
-	mask := uint32(len(b.slots) - 1)
-	for _, s := range old {
-		if s.ref == 0 {
-			continue
-		}
-		i := s.hash & mask
-		for b.slots[i].ref != 0 {
-			i = (i + 1) & mask
-		}
-		b.slots[i] = s
-	}
-}
-
-// sort returns the places of all records in key order.
+// sort returns the places of all records in key order, of a key in the order
+// that they came.
 func (b *restoreBuffer) sort() []sortedRef {
-	b.order = b.sorted(b.order[:0])
+	if !b.ordered {
+		b.order, b.ordered = b.sorted(b.order[:0]), true
+	}
 	return b.order
+}
+
+// shrink drops the records that newer ones have replaced, if they are at least
+// half of all bytes, and reports whether it did: what a log says of its hot keys
+// again and again is not worth writing to disk.
+func (b *restoreBuffer) shrink() bool {
+	order := b.sort()
+	var left int64
+	for i, o := range order {
+		if b.last(order, i) {
+			key, value := b.record(o.at)
+			left += int64(len(key)+len(value)) + refBytes
+		}
+	}
+	if 2*left > b.size {
+		return false
+	}
+	var kept restoreBuffer
+	for i, o := range order {
+		if b.last(order, i) {
+			kept.put(b.record(o.at))
+		}
+	}
+	b.reset()
+	for i := range kept.refs {
+		b.put(kept.record(int32(i)))
+	}
+	return true
+}
+
+// last says whether no newer record of the same key follows.
+func (j *journal) last(order []sortedRef, i int) bool {
+	return i+1 == len(order) || order[i].prefix != order[i+1].prefix || !bytes.Equal(j.key(order[i].at), j.key(order[i+1].at))
 }
 
 // reset empties the buffer for its next use.
 func (b *restoreBuffer) reset() {
 	b.journal.reset()
-	clear(b.slots)
+	b.ordered = false
 }

@@ -64,10 +64,14 @@ func (s *Store[S]) Checkpoint(dir string) (Position, error) {
 // Checkpoint makes a copy of the database as it is on disk. Its tables are hard
 // links where dir is on the same disk, so it is not fit to be kept (S8). What
 // is not flushed is missing (S7): [Store.Checkpoint] flushes.
+//
+// Compactions rest from then on: a table that they replaced would be copied once
+// more at a savepoint's cut, and could not be linked by the start after it (P15).
 func (db *DB) Checkpoint(dir string) error {
 	if err := db.fault(); err != nil {
 		return err
 	}
+	db.rest(restAfterCheckpoint)
 	err := db.pebble.Checkpoint(dir)
 	if err == nil {
 		err = db.env.writeFormat(dir)

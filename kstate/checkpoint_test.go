@@ -3,6 +3,7 @@ package kstate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,4 +140,56 @@ func TestInstance(t *testing.T) {
 	if got := instance(); got == first {
 		t.Error("a new database has the id of the old one")
 	}
+}
+
+// The tables of a checkpoint stay in the store's directory until compactions are
+// far behind, so that a savepoint copies them once and a start links them (P15).
+func TestP15TablesOfACheckpointStay(t *testing.T) {
+	env := newTestEnv(t, EnvOptions{})
+	log := &changelog{}
+	s := openStore(t, env, counterType{}, log)
+	write := func() {
+		t.Helper()
+		for _, key := range []string{"a", "z"} { // each write spans all others
+			s.BeginRecord()
+			set(t, s, key, counter{N: log.end()})
+		}
+		commit(t, s, log)
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	if _, err := s.Checkpoint("/data/checkpoint"); err != nil {
+		t.Fatal(err)
+	}
+	tables := func(dir string) (names []string) {
+		t.Helper()
+		all, err := env.fs.List(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.DeleteFunc(all, func(name string) bool { return !isTable(name) })
+	}
+	kept := tables("/data/checkpoint")
+	if len(kept) == 0 {
+		t.Fatal("the checkpoint has no tables")
+	}
+	for s.db.sublevels() < restLimit-1 {
+		write()
+	}
+	for _, name := range kept {
+		if !slices.Contains(tables(testDir), name) {
+			t.Errorf("table %s is gone after %d writes", name, s.db.sublevels())
+		}
+	}
+	// The rest ends, or savepoints every minute would end compactions for ever.
+	deadline := time.Now().Add(10 * time.Second)
+	for s.db.sublevels() >= restLimit-1 && time.Now().Before(deadline) {
+		write()
+	}
+	if n := s.db.sublevels(); n >= restLimit-1 {
+		t.Errorf("%d tables on top of each other, and nothing is compacted", n)
+	}
+	closeStore(t, s, true)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,7 @@ type DB struct {
 	fs           vfs.FS // of dir; syncs late while the directory is being filled
 	filling      bool   // nobody reads it yet
 	compactions  compactions
-	resting      *time.Timer // of compactions after filling; nil: none
+	resting      *time.Timer // ends the rest of compactions
 	tableOptions sstable.WriterOptions
 	tables       atomic.Uint64 // numbers the tables that are being written
 	compacted    chan struct{} // holds a token if a compaction has ended
@@ -64,6 +65,7 @@ type DB struct {
 // begins at half of compactFrom already.
 const (
 	compactFrom, compactWait = 8, 20
+	restLimit                = 16 // ends a rest of compactions
 	// While a directory is being filled.
 	fillFrom, fillWait = 32, 64
 )
@@ -72,6 +74,7 @@ const (
 // then, it is one to be filled.
 func (e *Env) openDB(dir string, late *lateSync) (*DB, error) {
 	db := &DB{env: e, dir: dir, fs: e.fs, broken: make(chan struct{}), compacted: make(chan struct{}, 1)}
+	db.resting = time.AfterFunc(math.MaxInt64, func() { db.compactions.hold(false) })
 	if late != nil {
 		db.fs, db.filling, db.compactions.held = late, true, true
 	}
@@ -95,10 +98,15 @@ func (e *Env) openDB(dir string, late *lateSync) (*DB, error) {
 // filled is called when the directory is whole. What can wait until the job is
 // under way does.
 func (db *DB) filled() {
-	if db.filling {
-		db.filling = false
-		db.resting = time.AfterFunc(db.env.restAfterStart, func() { db.compactions.hold(false) })
-	}
+	db.filling = false
+	db.rest(db.env.restAfterStart)
+}
+
+// rest keeps compactions from beginning for a while, unless they get too far
+// behind.
+func (db *DB) rest(d time.Duration) {
+	db.compactions.hold(true)
+	db.resting.Reset(d)
 }
 
 func (e *Env) pebbleOptions(db *DB) *pebble.Options {
@@ -281,6 +289,9 @@ func (db *DB) writeJournal(j *journal, at writePoint) error {
 // settle waits while compactions have too much to catch up with.
 func (db *DB) settle() error {
 	if !db.filling {
+		if db.sublevels() >= restLimit {
+			db.compactions.hold(false)
+		}
 		return db.settleBelow(compactWait)
 	}
 	db.compactions.hold(db.sublevels() < fillFrom)
@@ -325,9 +336,7 @@ func (db *DB) Close() error {
 		defer db.release()
 	}
 	db.stopVerifying()
-	if db.resting != nil {
-		db.resting.Stop()
-	}
+	db.resting.Stop()
 	err := db.pebble.Close()
 	if corrupt {
 		return db.env.wipe(db.dir)

@@ -80,8 +80,13 @@ const (
 // (P4): much longer than closing takes, shorter than a session timeout.
 const holdWait = 10 * time.Second
 
-// restAfterStart is long against a start, and short against what there is to do.
-const restAfterStart = 2 * time.Second
+const (
+	// restAfterStart is long against a start, and short against what there is to do.
+	restAfterStart = 2 * time.Second
+	// restAfterCheckpoint is longer than most savepoints take from their first
+	// checkpoint to the last, and from there to the end of a stop.
+	restAfterCheckpoint = 2 * time.Minute
+)
 
 // Env is what the stores of a process share: caches, file handles, the memory
 // budget and the limit of background writers. It is safe for concurrent use.

@@ -113,19 +113,63 @@ func (j *journal) sorted(order []sortedRef) []sortedRef {
 	for i := range j.refs {
 		order = append(order, sortedRef{prefix: prefix8(j.key(int32(i))[skip:]), at: int32(i)})
 	}
-	slices.SortFunc(order, func(a, b sortedRef) int {
-		if a.prefix != b.prefix {
-			if a.prefix < b.prefix {
-				return -1
-			}
-			return 1
-		}
-		if c := bytes.Compare(j.key(a.at), j.key(b.at)); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.at, b.at) // of a key that was swept and then changed
-	})
+	j.sort(order, 64)
 	return order
+}
+
+// smallSort is the number of places below which comparing them is faster than
+// counting their bytes.
+const smallSort = 96
+
+// sort puts places in the order of their keys, those of one key in the order in
+// which they came. The prefixes are the same but for the lowest bits. It deals
+// them by the next byte, in place, and then each pile by itself.
+func (j *journal) sort(order []sortedRef, bits int) {
+	if len(order) < smallSort || bits == 0 {
+		slices.SortFunc(order, j.compare)
+		return
+	}
+	bits -= 8
+	var next, end [256]int
+	for _, o := range order {
+		end[byte(o.prefix>>bits)]++
+	}
+	sum := 0
+	for i, n := range end {
+		next[i] = sum
+		sum += n
+		end[i] = sum
+	}
+	from := next
+	for pile := range next {
+		for next[pile] < end[pile] {
+			o := order[next[pile]]
+			for at := byte(o.prefix >> bits); int(at) != pile; at = byte(o.prefix >> bits) {
+				o, order[next[at]] = order[next[at]], o
+				next[at]++
+			}
+			order[next[pile]] = o
+			next[pile]++
+		}
+	}
+	for pile := range from {
+		if end[pile]-from[pile] > 1 {
+			j.sort(order[from[pile]:end[pile]], bits)
+		}
+	}
+}
+
+func (j *journal) compare(a, b sortedRef) int {
+	if a.prefix != b.prefix {
+		if a.prefix < b.prefix {
+			return -1
+		}
+		return 1
+	}
+	if c := bytes.Compare(j.key(a.at), j.key(b.at)); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.at, b.at) // of a key that was swept and then changed
 }
 
 // commonPrefix is the length of what all keys start with: keys like

@@ -253,6 +253,10 @@ func (r *Restore) buffer(key, value []byte) error {
 	if r.pending.size < r.env.restoreShare() {
 		return nil
 	}
+	if r.pending.shrink() {
+		r.account()
+		return nil
+	}
 	return r.write()
 }
 
@@ -351,10 +355,16 @@ func (r *Restore) now() time.Time {
 	return r.log.Now.Add(r.env.clock().Sub(r.started))
 }
 
-// expired says whether reading the tail up to an offset took so long that
-// tombstones may have gone from it meanwhile (P17).
+// expired says whether reading up to an offset took so long that tombstones may
+// have gone from the log meanwhile (P17): those of keys that a local copy had
+// when it was last caught up, or that a full restore had read before the cleaner
+// took the values away.
 func (r *Restore) expired(upTo int64) bool {
-	return r.reason == "" && upTo > r.at.position.Changelog && r.now().Sub(r.at.caughtUp) > r.log.DeleteRetention
+	from, since := r.at.position.Changelog, r.at.caughtUp
+	if r.reason != "" {
+		from, since = r.log.Start, r.log.Now
+	}
+	return upTo > from && r.now().Sub(since) > r.log.DeleteRetention
 }
 
 // tooSlow makes sure that the next Prepare restores fully.

@@ -63,10 +63,10 @@ type tables struct {
 func (t *tables) putAll(j *journal, order []sortedRef, pairs []pair) error {
 	slices.SortFunc(pairs, func(a, b pair) int { return bytes.Compare(a.key, b.key) })
 	for i, o := range order {
-		key, value := j.record(o.at)
-		if i+1 < len(order) && o.prefix == order[i+1].prefix && bytes.Equal(key, j.key(order[i+1].at)) {
-			continue // a newer one follows
+		if !j.last(order, i) {
+			continue
 		}
+		key, value := j.record(o.at)
 		for len(pairs) > 0 && bytes.Compare(pairs[0].key, key) < 0 {
 			if err := t.put(pairs[0].key, pairs[0].value); err != nil {
 				return err

@@ -136,19 +136,20 @@ func (l *Lease) adopts() (generation int, ok bool) {
 	return ref.Generation, true
 }
 
-// adoptable are the generations whose directories a seat keeps.
-func (l *Lease) adoptable(current int) []int {
-	keep := []int{current}
+// Tidy removes this seat's stores of all generations but this one and the one
+// that it may adopt, so that the disk holds no more than two for long. Deleting
+// gigabytes holds up whoever syncs meanwhile: to be called once the job is under
+// way.
+func (l *Lease) Tidy() error {
+	keep := []int{l.Generation.Generation}
 	if old, ok := l.adopts(); ok {
 		keep = append(keep, old)
 	}
-	return keep
+	return l.seat.Prune(keep...)
 }
 
 // Prune removes this seat's stores of all other generations: to be called once
-// every partition of this generation is detached from its savepoint (P15). A
-// [Plane.Begin] removes all but those that may still be adopted, so that the
-// disk never holds more than two generations.
+// every partition of this generation is detached from its savepoint (P15).
 func (l *Lease) Prune() error { return l.seat.Prune(l.Generation.Generation) }
 
 // Detached says in the control topic that no partition of the generation needs

@@ -15,7 +15,7 @@
 //  4. After every sync of the group, before the first fetch: [Lease.Verify]
 //     (P2). Meanwhile watch [Tail.Changed] and [Lease.Check] the new view.
 //  5. On INCONSISTENT_GROUP_PROTOCOL: Begin again, never a retry of the join.
-//  6. [Lease.Base] where a partition is not detached from the savepoint that
+//  6. [Lease.Tidy] once tasks run. [Lease.Base] where a partition is not detached from the savepoint that
 //     its generation began with (P16). Once all of them are: [Lease.Prune] and
 //     [Lease.Detached].
 //  7. [Plane.Presence] while running; [Plane.Close] last.

@@ -517,6 +517,9 @@ func TestP15BaseAndAdoption(t *testing.T) {
 	if versions, current, _ := l.Schemas("arm"); current != 2 || len(versions) != 2 || versions[0].Schema != `"int"` {
 		t.Errorf("schemas %v, current %d", versions, current)
 	}
+	if err := l.Tidy(); err != nil {
+		t.Fatal(err)
+	}
 	base, err := l.Base()
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func (b *beginning) join(ctx context.Context, verdict Verdict, group members) (*
 	if err := lease.seesBase(); err != nil {
 		return nil, err
 	}
-	return lease, b.seat.Prune(lease.adoptable(c.Generation.Generation)...)
+	return lease, nil
 }
 
 // CheckTopics compares the sources and internal topics that exist now with

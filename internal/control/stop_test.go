@@ -179,7 +179,11 @@ func TestStartRemovesStateOfOlderGenerations(t *testing.T) {
 	if _, err := b.plane().Reset(b.context(), ResetOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.plane().begin(b.context(), alarmJob("h1"), s, StartOptions{}); err != nil {
+	l, err := b.plane().begin(b.context(), alarmJob("h1"), s, StartOptions{})
+	if err == nil {
+		err = l.Tidy()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(s.StoreDir(1, "arm", 0)); !os.IsNotExist(err) {

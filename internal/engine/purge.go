@@ -57,3 +57,18 @@ func (p *process) noteConsumed(t *task) {
 		}
 	}
 }
+
+// tidyAfter is when a process deletes what earlier generations left on its disk:
+// not while it starts, when everybody waits for its syncs.
+const tidyAfter = 5 * time.Second
+
+// tidySeat removes the state of generations that nobody has a use for.
+func (p *process) tidySeat(ctx context.Context) {
+	wait(ctx, tidyAfter)
+	if ctx.Err() != nil {
+		return // the next process does it
+	}
+	if err := p.cfg.Lease.Tidy(); err != nil {
+		p.log.Warn("removing the state of older generations; it only takes space", "err", err)
+	}
+}

@@ -50,6 +50,7 @@ func (e *Engine) Run(parent context.Context) error {
 	others.Go(func() { cancel(p.watchSurroundings(ctx)) })
 	others.Go(func() { p.purge(ctx) })
 	others.Go(func() { p.watchBase(ctx) })
+	others.Go(func() { p.tidySeat(ctx) })
 	others.Go(func() { p.tidyQuestions(ctx) })
 	for _, w := range p.workers {
 		if cfg := p.cfg; cfg.Report != nil {
