@@ -31,7 +31,9 @@ func (r *runner) begin(e Begin) Begun {
 	made, err := r.Location.Begin(e.request, e.attempt, o.Token)
 	switch {
 	case errors.Is(err, savepoint.ErrExists):
-		o.Complete, o.Err = r.complete(e.request)
+		if o.Complete, o.Err = r.complete(e.request); o.Complete == nil && o.Err == nil {
+			o.Err = err // something of that name that is no savepoint
+		}
 	case err != nil:
 		o.Err = err
 	default:
