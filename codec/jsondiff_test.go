@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -428,6 +429,28 @@ func TestJSONStringsAreKept(t *testing.T) {
 			t.Fatalf("%d: %+v", i, v)
 		}
 	}
+}
+
+// Tasks of a new type begin at once.
+func TestJSONShapesAreShared(t *testing.T) {
+	type leaf struct {
+		Text string `json:"text"`
+	}
+	type tree struct {
+		Leaf *leaf `json:"leaf"`
+		Next *tree `json:"next"`
+	}
+	var tasks sync.WaitGroup
+	for range 8 {
+		tasks.Go(func() {
+			var v tree
+			err := JSON[tree]().Decode([]byte(`{"next":{"leaf":{"text":"x"}}}`), &v)
+			if err != nil || v.Next == nil || v.Next.Leaf == nil || v.Next.Leaf.Text != "x" {
+				t.Errorf("%+v, %v", v, err)
+			}
+		})
+	}
+	tasks.Wait()
 }
 
 func FuzzJSONIsTheLibrarys(f *testing.F) {
