@@ -144,14 +144,10 @@ func (l *Location) Find(name string) (*Savepoint, error) {
 // with the manifest, nil where it cannot be read, and can refuse: once before
 // anything is touched, and again when nobody finds the savepoint any more. Then
 // a refusal puts it back, so that whoever found it just before keeps it. A crash
-// halfway leaves no savepoint, and Remove again removes the rest.
+// halfway leaves no savepoint; Remove again, or FinishRemoval, goes on there.
 func (l *Location) Remove(id string, mayGo func(*Manifest) error) error {
-	gone := goneDir(id, 0)
 	if _, err := l.fs.Lstat(id); !IsID(id) || errors.Is(err, fs.ErrNotExist) {
-		if _, err := l.fs.Lstat(gone); IsID(id) && err == nil { // by a crash
-			return l.removeDir(gone, gone)
-		}
-		return fmt.Errorf("%w: %q in %s", ErrNotFound, id, l.path)
+		return l.FinishRemoval(id, mayGo)
 	}
 	var m *Manifest
 	if s, err := l.Open(id); err == nil {
@@ -160,13 +156,57 @@ func (l *Location) Remove(id string, mayGo func(*Manifest) error) error {
 	if err := mayGo(m); err != nil {
 		return err
 	}
-	if err := l.hide(id, gone); err != nil {
+	if err := l.hide(id, goneDir(id, 0)); err != nil {
 		return err
 	}
+	return l.removeHidden(id, m, mayGo)
+}
+
+// FinishRemoval goes on with a removal that a crash has cut short. mayGo is asked
+// as by Remove; what has no manifest any more goes unasked.
+func (l *Location) FinishRemoval(id string, mayGo func(*Manifest) error) error {
+	gone := goneDir(id, 0)
+	if _, err := l.fs.Lstat(gone); !IsID(id) || err != nil {
+		return fmt.Errorf("%w: %q in %s", ErrNotFound, id, l.path)
+	}
+	m := l.hidden(id)
+	if m == nil {
+		return l.removeDir(gone, gone)
+	}
+	return l.removeHidden(id, m, mayGo)
+}
+
+// hidden is the manifest of a savepoint that is being removed; nil if it is not
+// there any more, or not well.
+func (l *Location) hidden(id string) *Manifest {
+	s, err := open(l.fs, goneDir(id, 0), id)
+	if err != nil {
+		return nil
+	}
+	return s.Manifest()
+}
+
+func (l *Location) removeHidden(id string, m *Manifest, mayGo func(*Manifest) error) error {
+	gone := goneDir(id, 0)
 	if err := mayGo(m); err != nil {
-		return errors.Join(err, l.hide(gone, id))
+		return errors.Join(err, l.putBack(gone, id))
 	}
 	return l.removeDir(gone, gone)
+}
+
+// putBack gives a hidden savepoint its name back, unless somebody else has.
+func (l *Location) putBack(gone, id string) error {
+	err := l.fs.Rename(gone, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = l.fs.Lstat(id)
+	}
+	if err == nil {
+		err = l.fs.SyncDir(".")
+	}
+	if err != nil {
+		return fmt.Errorf("procd/savepoint: put savepoint %s back: %w", id, err)
+	}
+	return nil
 }
 
 // Discard removes the unfinished attempts of an id up to a number. From then on
@@ -193,7 +233,10 @@ type Unfinished struct {
 	Attempt int // 0: what is left of a savepoint that is, or was, being removed
 	// Token is the attempt's; "" where there is none, or none any more.
 	Token string
-	dir   string
+	// Job is whose savepoint is being removed; "" where its manifest is gone, or
+	// of an attempt.
+	Job string
+	dir string
 }
 
 // Unfinished lists the attempts that are not complete: running now, of any job
@@ -201,6 +244,12 @@ type Unfinished struct {
 func (l *Location) Unfinished() ([]Unfinished, error) {
 	found, err := l.unfinished()
 	for i := range found {
+		if found[i].Attempt == 0 {
+			if m := l.hidden(found[i].ID); m != nil {
+				found[i].Job = m.Job
+			}
+			continue
+		}
 		token, err := readAll(l.fs, path.Join(found[i].dir, tokenName), maxTokenBytes)
 		if err == nil {
 			found[i].Token = string(token)

@@ -138,6 +138,18 @@ func TestRemove(t *testing.T) {
 	if err := l.Remove(testID, func(*Manifest) error { return nil }); !errors.Is(err, ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
+	// One that crashed right after the savepoint was hidden: it may be in use.
+	l, s, dir = newJobOf(t, 1).saveToDisk(t)
+	for range 2 { // once put back, it is whole
+		must(t, os.Rename(dir, filepath.Join(filepath.Dir(dir), goneDir(testID, 0))))
+		if err := l.Remove(testID, func(*Manifest) error { return inUse }); !errors.Is(err, inUse) {
+			t.Errorf("cut short, and in use: %v", err)
+		}
+		must(t, s.Verify(t.Context(), nil))
+	}
+	must(t, l.hide(testID, goneDir(testID, 0)))
+	must(t, l.Remove(testID, func(*Manifest) error { return nil }))
+	wantNone(t, l)
 	if err := l.Remove("..", func(*Manifest) error { return nil }); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no id: %v", err)
 	}

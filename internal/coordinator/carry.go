@@ -64,24 +64,44 @@ func (r *runner) tidy(ctx context.Context) error {
 	view := r.Lease.Tail().View()
 	var errs []error
 	for _, u := range left {
-		if !r.isOver(view, u) {
-			continue
-		}
-		err := r.Location.Drop(u)
-		if err == nil {
-			r.Logger.Info("removed what an attempt at a savepoint had left", "savepoint", u.ID, "attempt", u.Attempt)
+		var err error
+		switch {
+		case u.Attempt == 0:
+			err = r.finishRemoval(ctx, u)
+		case r.isOver(view, u):
+			if err = r.Location.Drop(u); err == nil {
+				r.Logger.Info("removed what an attempt at a savepoint had left", "savepoint", u.ID, "attempt", u.Attempt)
+			}
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
+// finishRemoval goes on where a remover of one of this job's savepoints died. One
+// that is still at it does the same meanwhile, with the same outcome.
+func (r *runner) finishRemoval(ctx context.Context, u savepoint.Unfinished) error {
+	if u.Job != "" && u.Job != r.Lease.Job {
+		return nil
+	}
+	err := r.Location.FinishRemoval(u.ID, func(*savepoint.Manifest) error { return r.Plane.Release(ctx, u.ID) })
+	var used *control.Refused
+	switch {
+	case err == nil:
+		r.Logger.Info("removed what a removal had left", "savepoint", u.ID)
+	case errors.As(err, &used):
+		r.Logger.Warn("a savepoint whose removal was cut short is there again", "savepoint", u.ID, "because", used.Reason)
+	case !errors.Is(err, savepoint.ErrNotFound):
+		return err
+	}
+	return nil
+}
+
 // isOver says that an unfinished attempt is this job's, and cannot complete: its
-// request has its result, or is not known any more. What a removal left is not
-// an attempt: it is the remover's to put back.
+// request has its result, or is not known any more.
 func (r *runner) isOver(v *control.View, u savepoint.Unfinished) bool {
 	if _, answered := v.Result(u.ID); answered {
-		return u.Attempt > 0
+		return true
 	}
 	pending := slices.ContainsFunc(v.Requests(), func(q control.Request) bool { return q.ID == u.ID })
 	return !pending && strings.HasPrefix(u.Token, r.tokenPrefix())

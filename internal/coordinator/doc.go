@@ -56,9 +56,9 @@
 //     STOPPED: the savepoint is good and the job goes on (P11).
 //  9. Requests are taken one at a time, in the order of asking. One of another
 //     run fails (P6), unless its manifest is found.
-//  10. What attempts left is removed when a coordinator begins, and when it has
-//     answered: only what the control topic, read to its end after the directory
-//     was, says that nobody of this job is at.
+//  10. What attempts and removals left is removed when a coordinator begins, and
+//     when it has answered: only what the control topic, read to its end after
+//     the directory was, says that nobody of this job is at, or needs.
 //  11. A coordinator that another one has overtaken leaves the request alone
 //     while there is news of it.
 //

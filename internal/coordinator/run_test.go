@@ -413,9 +413,64 @@ func TestTidy(t *testing.T) {
 	if err := r.tidy(b.context()); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"." + answered + ".0.gone", "." + pending + ".1.tmp", "." + others + ".1.tmp", "." + others + ".2.gone"}
+	want := []string{"." + pending + ".1.tmp", "." + others + ".1.tmp", "." + others + ".2.gone"}
 	if left := b.unfinished(); !slices.Equal(left, want) {
 		t.Errorf("left %q, want %q", left, want)
+	}
+}
+
+// A removal that was cut short is finished; if somebody needs the savepoint by
+// now, it is there again. Another job's is left alone.
+func TestTidyFinishesRemovals(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	stop := b.coordinate()
+	b.work("w0", "s0", 0)
+	b.work("w1", "s1", 1)
+	unused, err := Take(b.context(), b.open(), "", false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := b.take(true) // the job stands at it
+	stop()
+	hide := func(id string) (hidden string) {
+		t.Helper()
+		hidden = "." + id + ".0.gone"
+		if err := os.Rename(filepath.Join(b.path, id), filepath.Join(b.path, hidden)); err != nil {
+			t.Fatal(err)
+		}
+		return hidden
+	}
+	hidden := hide(unused.ID)
+	hide(used.ID)
+	tidy := func(lease *control.Lease) {
+		t.Helper()
+		r := &runner{Deps: Deps{Plane: b.plane, Lease: lease, Location: b.location}.withDefaults()}
+		found, err := b.location.Unfinished()
+		for _, u := range found {
+			err = errors.Join(err, r.finishRemoval(b.context(), u))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	tidy(&control.Lease{Job: "other"})
+	if left := b.unfinished(); len(left) != 2 || !slices.Contains(left, hidden) {
+		t.Errorf("another job's coordinator left %q", left)
+	}
+	tidy(b.lease)
+	if left := b.unfinished(); len(left) > 0 {
+		t.Errorf("left %q", left)
+	}
+	if _, err := b.location.Open(unused.ID); !errors.Is(err, savepoint.ErrNotFound) {
+		t.Errorf("what was being removed is there: %v", err)
+	}
+	s, err := b.location.Open(used.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(b.context(), nil); err != nil {
+		t.Error(err)
 	}
 }
 
