@@ -112,6 +112,27 @@ func TestP14CompactedTablesAreDropped(t *testing.T) {
 	}
 }
 
+// A key that was written again, or deleted, is in several tables, and one row or
+// none.
+func TestRowsAreCountedOnce(t *testing.T) {
+	db := newRawStore(t)
+	db.write("a", 1)
+	db.write("b", 2)
+	db.write("a", 3)
+	db.mark("b")
+	db.write("c", 4)
+	a, err := NewLocation(newMemFS()).Begin(testID, 1, testToken)
+	must(t, err)
+	part, err := a.CopyPart(t.Context(), db.checkpoint())
+	must(t, err)
+	if got := partTables(part); len(got) < 2 {
+		t.Fatalf("one table: %v", got)
+	}
+	if !slices.Equal(part.Rows, []VersionRows{{Version: 1, Rows: 2}}) {
+		t.Errorf("rows %v", part.Rows)
+	}
+}
+
 // P16: a deleted marker is neither counted nor a row.
 func TestP16MarkersAreNoRows(t *testing.T) {
 	db := newRawStore(t)

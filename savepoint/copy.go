@@ -157,22 +157,22 @@ func (a *Attempt) copyPart(ctx context.Context, c Checkpoint, p *copied) (Part, 
 	if err := a.syncPart(c); err != nil {
 		return Part{}, err
 	}
-	return part, a.readPosition(c, &part)
+	return part, a.readBack(ctx, c, &part)
 }
 
-// readPosition reads the position from the copy (P14), which also shows that
-// the copy opens.
-func (a *Attempt) readPosition(c Checkpoint, part *Part) error {
+// readBack reads the position from the copy (P14), which also shows that the
+// copy opens, and counts the rows of a small part exactly.
+func (a *Attempt) readBack(ctx context.Context, c Checkpoint, part *Part) error {
 	n, err := openNative(a.loc.fs, a.partDir(c), part.Files)
 	if err != nil {
 		return err
 	}
 	at, err := n.position()
-	if err := errors.Join(err, n.close()); err != nil {
-		return err
-	}
 	part.Changelog, part.Sources = at.Changelog, at.Sources
-	return nil
+	if err == nil && part.Entries() <= MaxCounted {
+		part.Rows, err = n.count(ctx)
+	}
+	return errors.Join(err, n.close())
 }
 
 // tables are the names and sizes of a checkpoint's tables.

@@ -93,8 +93,9 @@ type Store struct {
 type Version struct {
 	Version int    `json:"version"`
 	Schema  string `json:"schema"`
-	// Rows is exact in a portable savepoint. In a native one it is counted in
-	// the files, where an older value of a key may still be: an upper bound.
+	// Rows is exact, but for parts of a native savepoint above [MaxCounted]:
+	// those are counted in the files, where an older value of a key may still
+	// be, and it is an upper bound.
 	Rows int64 `json:"rows"`
 }
 

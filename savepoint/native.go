@@ -92,6 +92,21 @@ func (n *native) each(ctx context.Context, fn func(Row) bool) error {
 	return errors.Join(it.err, ctx.Err(), it.Close())
 }
 
+// MaxCounted is how many rows of a part are counted exactly: so many that it
+// takes some milliseconds. Of a larger part of a native savepoint the number of
+// rows is an upper bound.
+const MaxCounted = 100_000
+
+// count counts the rows by their schema version.
+func (n *native) count(ctx context.Context) ([]VersionRows, error) {
+	counts := make(map[int]int64)
+	err := n.each(ctx, func(r Row) bool {
+		counts[r.Version]++
+		return true
+	})
+	return sortedRows(counts), err
+}
+
 // rowIter walks the rows of a database. Pebble's panics become errors here, and
 // only here: those of the caller's code must stay what they are.
 type rowIter struct {
@@ -131,7 +146,8 @@ func (it *rowIter) step(move func() bool) (valid, more bool) {
 	return valid, it.err == nil
 }
 
-// countTable counts the rows of one table by their schema version.
+// countTable counts the rows of one table by their schema version; some may have
+// been written again, or deleted, in a newer one.
 func countTable(fsys FS, name string) (rows []VersionRows, err error) {
 	defer recoverDamage(&err)
 	f, err := fsys.Open(name)

@@ -9,6 +9,19 @@ import (
 	"github.com/twmb/avro"
 )
 
+// RowsExact reports whether the numbers of rows are no upper bounds, see
+// [Version].
+func (m *Manifest) RowsExact() bool {
+	for i := range m.Stores {
+		for j := range m.Stores[i].Parts {
+			if m.Form == Native && m.Stores[i].Parts[j].Entries() > MaxCounted {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Row is one key's state, as it is stored.
 type Row struct {
 	// Key is the key of the Kafka records that it belongs to.

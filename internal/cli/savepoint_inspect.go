@@ -63,7 +63,7 @@ func (a *app) printManifest(sp *savepoint.Savepoint) error {
 	return a.print(output, func(w io.Writer) {
 		fmt.Fprintf(w, "savepoint %s of %s, %s, taken %s for %s\n", m.ID, m.Job, m.Form, m.CreatedAt.Format(time.RFC3339), m.By)
 		fmt.Fprintf(w, "generation %d, revision %d, run %d, attempt %d\n", m.Generation, m.Revision, m.Run, m.Attempt)
-		fmt.Fprintf(w, "%s, %s, manifest sha256 %s\n\n", plural(rowsOf(m), "row"), byteText(m.Bytes()), sp.SHA256())
+		fmt.Fprintf(w, "%s, %s, manifest sha256 %s\n\n", rowsText(rowsOf(m), !m.RowsExact()), byteText(m.Bytes()), sp.SHA256())
 		printStores(w, m)
 		fmt.Fprintln(w)
 		printOffsets(w, m)

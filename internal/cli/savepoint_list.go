@@ -37,6 +37,7 @@ type listed struct {
 	Generation int            `json:"generation,omitempty"`
 	Position   int64          `json:"position"` // records of the sources before the cut
 	Rows       int64          `json:"rows"`
+	RowsAtMost bool           `json:"rows_at_most,omitempty"` // Rows is an upper bound
 	Bytes      int64          `json:"bytes"`
 	Form       savepoint.Form `json:"form,omitempty"`
 	// Claimed: the job knows it as saved. Nil: nobody could be asked.
@@ -102,7 +103,7 @@ func listEntry(e savepoint.Entry, views map[string]*control.View, known bool) li
 		return l
 	}
 	l.Job, l.CreatedAt, l.Generation, l.Form, l.Bytes = m.Job, &m.CreatedAt, m.Generation, m.Form, m.Bytes()
-	l.Rows, l.Position = rowsOf(m), positionOf(m)
+	l.Rows, l.RowsAtMost, l.Position = rowsOf(m), !m.RowsExact(), positionOf(m)
 	if known {
 		own, ok := views[m.Job]
 		claimed := ok && own.Saved(e.ID)
@@ -121,6 +122,14 @@ func rowsOf(m *savepoint.Manifest) (n int64) {
 		n += m.Stores[i].Entries()
 	}
 	return n
+}
+
+// rowsText is a number of rows for people.
+func rowsText(n int64, atMost bool) string {
+	if atMost {
+		return "up to " + plural(n, "row")
+	}
+	return plural(n, "row")
 }
 
 // positionOf is how many records the sources had before the cut, retention
@@ -146,7 +155,11 @@ func printSavepoints(w io.Writer, all []listed) {
 		if use == "" && l.Claimed != nil && !*l.Claimed {
 			use = "unclaimed"
 		}
-		t.row(l.ID, l.Job, l.CreatedAt.Format(time.RFC3339), l.Generation, l.Position, l.Rows, byteText(l.Bytes), l.Form, orDash(use))
+		rows := fmt.Sprint(l.Rows)
+		if l.RowsAtMost {
+			rows = "<=" + rows
+		}
+		t.row(l.ID, l.Job, l.CreatedAt.Format(time.RFC3339), l.Generation, l.Position, rows, byteText(l.Bytes), l.Form, orDash(use))
 	}
 	t.end()
 	for _, l := range all {

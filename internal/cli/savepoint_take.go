@@ -139,7 +139,7 @@ func printTaken(w io.Writer, job string, t coordinator.Taken) {
 	if !t.Saved {
 		return
 	}
-	fmt.Fprintf(w, "SAVED %s (%s, %s, in %s, longest pause %s) %s/%s\n", t.ID, plural(t.Rows, "row"), byteText(t.Bytes),
+	fmt.Fprintf(w, "SAVED %s (%s, %s, in %s, longest pause %s) %s/%s\n", t.ID, rowsText(t.Rows, t.RowsAtMost), byteText(t.Bytes),
 		t.Finished.Sub(t.Started).Round(time.Millisecond), time.Duration(t.PauseMillis)*time.Millisecond, t.Location, t.ID)
 	if t.Stopped {
 		fmt.Fprintf(w, "STOPPED %s at %s: generation %d, run %d; go on with procd start --savepoint %s\n", job, t.ID, t.Generation, t.Run, t.ID)

@@ -144,6 +144,8 @@ type Result struct {
 	SHA256 string `json:"sha256,omitempty"`
 	Bytes  int64  `json:"bytes,omitempty"`
 	Rows   int64  `json:"rows,omitempty"`
+	// RowsAtMost: Rows is an upper bound, see [savepoint.Manifest.RowsExact].
+	RowsAtMost bool `json:"rows_at_most,omitempty"`
 	// PauseMillis is the longest that one task stood still; of a stop, until
 	// the savepoint was complete.
 	PauseMillis int64 `json:"pause_ms,omitempty"`

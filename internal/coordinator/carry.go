@@ -121,7 +121,7 @@ func (r *runner) complete(id string) (*Complete, error) {
 }
 
 func describe(m *savepoint.Manifest, sha256 string) Complete {
-	c := Complete{SHA256: sha256, Bytes: m.Bytes()}
+	c := Complete{SHA256: sha256, Bytes: m.Bytes(), AtMost: !m.RowsExact()}
 	for i := range m.Stores {
 		c.Rows += m.Stores[i].Entries()
 	}

@@ -137,6 +137,7 @@ type Complete struct {
 	SHA256 string // of the manifest
 	Bytes  int64
 	Rows   int64
+	AtMost bool // Rows is an upper bound
 }
 
 // String shows the effect in scenarios and logs.

@@ -130,7 +130,7 @@ func (m *Machine) beginDone(o Begun) {
 // found takes the manifest of an earlier attempt, whose coordinator did not get
 // to telling it. Its workers have gone on meanwhile, so it stops nothing.
 func (m *Machine) found(c Complete) {
-	r := control.Result{Saved: true, SHA256: c.SHA256, Bytes: c.Bytes, Rows: c.Rows}
+	r := control.Result{Saved: true, SHA256: c.SHA256, Bytes: c.Bytes, Rows: c.Rows, RowsAtMost: c.AtMost}
 	if m.job.request.Stop {
 		r.Reason = "complete, but not in time for the stop: " + m.job.reason + "; the job goes on"
 	}
@@ -216,7 +216,7 @@ func (m *Machine) published(o Published) {
 	if problem, _ := m.job.roster.check(m.view.Reports(m.job.request.ID, m.job.attempt)); problem != "" {
 		m.job.broken = problem
 	}
-	r := control.Result{Saved: true, SHA256: o.Complete.SHA256, Bytes: o.Complete.Bytes, Rows: o.Complete.Rows}
+	r := control.Result{Saved: true, SHA256: o.Complete.SHA256, Bytes: o.Complete.Bytes, Rows: o.Complete.Rows, RowsAtMost: o.Complete.AtMost}
 	switch {
 	case m.job.request.Stop && m.job.broken != "":
 		r.Reason = m.job.broken + "; the job goes on"
