@@ -42,13 +42,21 @@ func (w *worker) processPartition(topic string, p *kgo.FetchPartition) error {
 	t.touched = true
 	input := t.stage.input(topic)
 	t.metrics.fetched(input, p)
-	err := w.runRecords(t, input, p.Records)
 	w.txn.last = tp
-	if err == nil {
+	for records := p.Records; len(records) > 0; {
+		n := min(len(records), emitEvery)
+		if err := w.runRecords(t, input, records[:n]); err != nil {
+			return err
+		}
 		w.emit(t)
+		records = records[n:]
 	}
-	return err
+	return nil
 }
+
+// emitEvery is how many records are processed before their outputs are
+// produced: few enough that all that is touched twice is still in the cache.
+const emitEvery = 256
 
 // runRecords runs the records of one partition through its task. Control
 // records are stepped over, but count as consumed: an idle group has lag 0 (O8).
@@ -66,6 +74,7 @@ func (w *worker) runRecords(t *task, input int, records []*kgo.Record) error {
 			}
 		}
 		in.next = r.Offset + 1
+		r.Recycle()
 	}
 	return nil
 }

@@ -94,6 +94,7 @@ func (w *worker) options(id string) []kgo.Opt {
 		kgo.RecordPartitioner(newPartitioner(w.p.layout)),
 		kgo.ProducerBatchMaxBytes(int32(w.p.cfg.MaxRecordBytes)+batchOverhead),
 		kgo.WithHooks(w.client),
+		kgo.WithPools(new(fetched)),
 	)
 }
 

@@ -18,10 +18,13 @@ type transaction struct {
 	lastOffset int64
 
 	failed  atomic.Pointer[produceError] // the first produce error (T2)
-	pool    []*kgo.Record                // records for reuse once the transaction has ended
+	pool    []*[recordSlab]kgo.Record    // records for reuse once the transaction has ended
 	used    int
 	printed [][]byte // lines for stdout, due when the commit is known
 }
+
+// recordSlab is how many records are allocated at once.
+const recordSlab = 256
 
 // produceError is a record that the broker or the client refused.
 type produceError struct {
@@ -49,14 +52,15 @@ func (t *transaction) untilDue(interval, idle time.Duration) time.Duration {
 	return max(interval-time.Since(t.since), time.Millisecond)
 }
 
-// record returns an empty record that lives until the transaction has ended.
+// record returns a record that lives until the transaction has ended. Topic,
+// partition, key, value and timestamp are anybody's; it has no headers.
 func (t *transaction) record() *kgo.Record {
-	if t.used == len(t.pool) {
-		t.pool = append(t.pool, new(kgo.Record))
+	if t.used == len(t.pool)*recordSlab {
+		t.pool = append(t.pool, new([recordSlab]kgo.Record))
 	}
-	r := t.pool[t.used]
+	r := &t.pool[t.used/recordSlab][t.used%recordSlab]
 	t.used++
-	*r = kgo.Record{Headers: r.Headers[:0]}
+	r.Headers = r.Headers[:0]
 	return r
 }
 
