@@ -2,6 +2,7 @@ package demo
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,12 @@ func TestJudge(t *testing.T) {
 	}
 	if v := judge(map[int][]int64{0: {1}}, map[int][]int64{0: {1}, 7: {5}}); v.Wrong != 1 {
 		t.Errorf("an alarm in a room that has none: %+v", v)
+	}
+}
+
+func TestDowntimeIsJudged(t *testing.T) {
+	if within, above := judged(1.99), judged(2.01); !strings.HasPrefix(within, "below") || !strings.Contains(above, "above") {
+		t.Errorf("1.99 s: %s; 2.01 s: %s", within, above)
 	}
 }
 
