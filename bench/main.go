@@ -49,6 +49,7 @@ type session struct {
 	engines []*engine
 	report  *report
 	failed  bool // something is void
+	warm    bool // the broker has served a drain
 
 	topic string // holds what input and size say; empty: none
 	input *input
