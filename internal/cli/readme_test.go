@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +72,7 @@ type shell struct {
 	dir    string
 	env    []string
 	client *kgo.Client
+	pid    int
 	in     io.WriteCloser
 	lines  chan string // of its stdout
 
@@ -130,6 +133,7 @@ func (s *shell) open() {
 	s.check(err)
 	s.in = in
 	s.check(cmd.Start())
+	s.pid = cmd.Process.Pid
 	go func() {
 		scanner := bufio.NewScanner(io.TeeReader(out, s))
 		for scanner.Scan() {
@@ -183,7 +187,29 @@ func (s *shell) finishes(line string) {
 				return
 			}
 		case <-late:
+			s.quit()
 			s.t.Fatalf("%s: not finished after %s", line, patience)
+		}
+	}
+}
+
+// quit ends what the shell has started, and makes it say where it stands.
+func (s *shell) quit() {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", s.pid))
+	if err != nil {
+		s.t.Log(err) // another system
+	}
+	for _, child := range strings.Fields(string(children)) {
+		pid, err := strconv.Atoi(child)
+		s.check(err)
+		_ = syscall.Kill(pid, syscall.SIGQUIT) // it may be gone
+		for late := time.After(5 * time.Second); syscall.Kill(pid, 0) == nil; {
+			select {
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-late:
+			}
+			break
 		}
 	}
 }
