@@ -13,6 +13,10 @@ const (
 	// that another one created or deleted, before its word counts.
 	settleTime  = 5 * time.Second
 	settlePause = 20 * time.Millisecond
+	// remadeTime is the same where it knows an internal topic by another id: only
+	// deciders make these, so the broker is nearly always behind (seen for more
+	// than 5 s on a loaded machine), and the refusal says to give the state up.
+	remadeTime = 30 * time.Second
 )
 
 // join makes the lease of what is current.
@@ -54,7 +58,7 @@ func (l *Lease) CheckTopics(ctx context.Context) error {
 
 // checkTopics asks again for a while before it refuses what may pass.
 func (p *Plane) checkTopics(ctx context.Context, g Generation, outputs []string) error {
-	for end := time.Now().Add(settleTime); ; {
+	for began := time.Now(); ; {
 		found, err := p.findAll(ctx, g, outputs)
 		if err != nil {
 			return err
@@ -63,7 +67,7 @@ func (p *Plane) checkTopics(ctx context.Context, g Generation, outputs []string)
 		if refused == nil {
 			return missing(outputs, found)
 		}
-		if !unsettled(g, found) || time.Now().After(end) {
+		if time.Since(began) >= mayLag(g, found) {
 			return refused
 		}
 		select {
@@ -102,20 +106,23 @@ func (p *Plane) findAll(ctx context.Context, g Generation, outputs []string) (ma
 	return found, nil
 }
 
-// unsettled says that the broker that was asked may not know yet what others
-// have done: a topic is missing, or an internal one is still that of a decider
-// that was fenced and whose topics were made anew (seen with three starts at
-// once).
-func unsettled(g Generation, found map[string]foundTopic) bool {
+// mayLag is how long the broker that was asked may not know what others have
+// done: a topic is missing, or an internal one is still that of a decider that
+// was fenced and whose topics were made anew (seen with three starts at once). 0:
+// it knows.
+func mayLag(g Generation, found map[string]foundTopic) (d time.Duration) {
 	for _, t := range g.Sources {
 		if _, ok := found[t.Name]; !ok {
-			return true
+			d = settleTime
 		}
 	}
 	for _, t := range g.Topics {
-		if have, ok := found[t.Name]; !ok || have.ID != t.ID {
-			return true
+		switch have, ok := found[t.Name]; {
+		case !ok:
+			d = max(d, settleTime)
+		case have.ID != t.ID:
+			return remadeTime
 		}
 	}
-	return false
+	return d
 }
