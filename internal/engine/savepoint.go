@@ -143,12 +143,21 @@ func (p *part) task(t *task) *taskPart {
 	return tp
 }
 
+// checkpointsFor is how long a worker makes checkpoints in one turn of its loop,
+// where tasks do not stand still together anyway: no task of the worker commits
+// meanwhile, and a checkpoint may take a quarter of a second under load.
+const checkpointsFor = 50 * time.Millisecond
+
 // obey moves each task as far as the command asks.
 func (p *part) obey() error {
+	began := time.Now()
 	if p.cmd.Phase == control.PhasePrepare {
 		p.join() // without tasks too: it may get some
 	}
 	for _, t := range p.w.tasks {
+		if !p.cmd.Hold && time.Since(began) > checkpointsFor {
+			break // the others in the next turn
+		}
 		tp := p.task(t)
 		switch {
 		case t.state != taskRunning:
