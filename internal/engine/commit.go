@@ -15,7 +15,8 @@ func (w *worker) begin() error {
 	if err := w.sess.Begin(); err != nil {
 		return &rebuildError{causeFenced, fmt.Errorf("beginning a transaction: %w", err)}
 	}
-	w.txn.begun(time.Now())
+	now := time.Now()
+	w.txn.begun(now, w.beat.next(now))
 	return nil
 }
 
@@ -23,6 +24,7 @@ func (w *worker) begin() error {
 // source offsets together. Only when it is known to have committed do the
 // overlays become state.
 func (w *worker) commit() error {
+	w.beat.last = time.Now()
 	if err := w.produceState(); err != nil {
 		return w.stateFailed(err)
 	}

@@ -19,6 +19,10 @@ import (
 // DefaultCommit is the default interval of commits.
 const DefaultCommit = 100 * time.Millisecond
 
+// DefaultBufferBytes is the default of [Config.FetchBytes] and of
+// [Config.ProduceBytes].
+const DefaultBufferBytes = 64 << 20
+
 // DefaultMaxRecordBytes is the size of key and value of a record above which it
 // is refused before it is produced (D2): Kafka's default for message.max.bytes
 // less the batch's own bytes.
@@ -34,6 +38,9 @@ type Config struct {
 	State  *kstate.Env
 	// Workers is the number of group members and loops. Default: 1.
 	Workers int
+	// FetchBytes and ProduceBytes bound what all workers together fetch ahead
+	// and hold for open transactions; default [DefaultBufferBytes] each.
+	FetchBytes, ProduceBytes int64
 	// Commit is the interval of commits; default [DefaultCommit].
 	Commit time.Duration
 	// MaxRecordBytes bounds key and value of each record written; default
@@ -62,6 +69,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Commit == 0 {
 		c.Commit = DefaultCommit
+	}
+	if c.FetchBytes == 0 {
+		c.FetchBytes = DefaultBufferBytes
+	}
+	if c.ProduceBytes == 0 {
+		c.ProduceBytes = DefaultBufferBytes
 	}
 	if c.MaxRecordBytes == 0 {
 		c.MaxRecordBytes = DefaultMaxRecordBytes

@@ -1,12 +1,9 @@
 package engine
 
 import (
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/internal/coordinator"
@@ -58,7 +55,7 @@ func TestP14TellsOfATaskThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer place.Release()
-	p.cfg = Config{Lease: &control.Lease{}, Registry: prometheus.NewRegistry(), Seat: place, Logger: slog.New(slog.DiscardHandler)}
+	p.cfg = Config{Lease: &control.Lease{}, Seat: place}.withDefaults()
 	p.log = p.cfg.Logger
 	p.metrics = newMetrics(p.cfg)
 	w := newWorker(p, 0)

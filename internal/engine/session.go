@@ -23,12 +23,19 @@ const (
 // Client sizes; bench/README.md says what they were chosen by.
 const (
 	fetchPartitionBytes = 4 << 20
-	fetchBytes          = 32 << 20
+	minFetchBytes       = 1 << 20
+	maxFetchBytes       = 32 << 20
 	bufferedRecords     = 1 << 20
 	// batchOverhead is what a batch of one record has beside MaxRecordBytes: its
 	// own header, and those of an output that is emitted again.
 	batchOverhead = 1000
 )
+
+// fetchBytes bounds one answer of a broker: while it is worked off, the next one
+// is on its way.
+func (c *Config) fetchBytes() int32 {
+	return int32(min(max(c.FetchBytes/int64(2*c.Workers), minFetchBytes), maxFetchBytes))
+}
 
 // fetchWait is how long a broker holds a fetch that finds nothing. A partition
 // whose task starts to run while a fetch of the others is held waits for the
@@ -86,8 +93,8 @@ func (w *worker) options(id string) []kgo.Opt {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),                              // O8
 		kgo.ConsumeResetOffset(kgo.NoResetOffset().AtStart()), // O1, O2
-		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(min(fetchPartitionBytes, w.p.cfg.fetchBytes())),
+		kgo.FetchMaxBytes(w.p.cfg.fetchBytes()),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.MetadataMinAge(100*time.Millisecond), // T10
 		kgo.MaxBufferedRecords(bufferedRecords),

@@ -11,8 +11,10 @@ import (
 type transaction struct {
 	open    bool
 	since   time.Time
-	records int // input records processed, control records not counted
-	bytes   int // of outputs and changelog records
+	until   time.Time // when it is to be ended
+	records int       // input records processed, control records not counted
+	bytes   int       // of outputs and changelog records, and what holds them
+	most    int       // bytes at which it is ended, whatever the interval
 	// last is the input partition, lastOffset the offset, of the newest record.
 	last       topicPartition
 	lastOffset int64
@@ -36,20 +38,62 @@ type produceError struct {
 // stays in memory until it ends.
 const (
 	maxTransactionRecords = 500_000
+	minTransactionBytes   = 4 << 20
 	maxTransactionBytes   = 64 << 20
+	// recordBytes is what a record takes beside its key and value.
+	recordBytes = 200
 )
 
+// transactionBytes is where a worker ends a transaction.
+func (c *Config) transactionBytes() int {
+	return int(min(max(c.ProduceBytes/int64(c.Workers), minTransactionBytes), maxTransactionBytes))
+}
+
 // due reports whether the transaction has to be ended.
-func (t *transaction) due(interval time.Duration, now time.Time) bool {
-	return t.records >= maxTransactionRecords || t.bytes >= maxTransactionBytes || now.Sub(t.since) >= min(interval, transactionTimeout/3)
+func (t *transaction) due(now time.Time) bool {
+	return t.records >= maxTransactionRecords || t.bytes >= t.most || !now.Before(t.until)
 }
 
 // untilDue is how long a poll may wait.
-func (t *transaction) untilDue(interval, idle time.Duration) time.Duration {
+func (t *transaction) untilDue(idle time.Duration) time.Duration {
 	if !t.open {
 		return idle
 	}
-	return max(interval-time.Since(t.since), time.Millisecond)
+	return max(time.Until(t.until), time.Millisecond)
+}
+
+// beat is when a worker commits: at fixed moments, so that the time that a
+// commit takes does not come on top of the interval. Those of the workers of a
+// process are spread over it, so that they do not wait for each other's.
+type beat struct {
+	from  time.Time
+	every time.Duration
+	last  time.Time // when the last commit began
+}
+
+// newBeat is the beat of worker n of so many. A transaction is open for a third
+// of its timeout at most (T7).
+func newBeat(from time.Time, interval time.Duration, n, of int) beat {
+	every := min(interval, transactionTimeout/3)
+	return beat{from: from.Add(every * time.Duration(n) / time.Duration(of)), every: every}
+}
+
+// overdueShare of the interval is how long a transaction is open that begins
+// when the last commit is an interval ago already: since nothing came in, or
+// since it took that long. What is waiting then need not wait for the beat.
+const overdueShare = 4
+
+// next is when a transaction that begins now is to be ended.
+func (b *beat) next(now time.Time) time.Time {
+	late := now.Sub(b.from) % b.every
+	if late < 0 {
+		late += b.every
+	}
+	left := b.every - late
+	if now.Sub(b.last) >= b.every {
+		left = min(left, b.every/overdueShare)
+	}
+	return now.Add(left)
 }
 
 // record returns a record that lives until the transaction has ended. Topic,
@@ -60,13 +104,14 @@ func (t *transaction) record() *kgo.Record {
 	}
 	r := &t.pool[t.used/recordSlab][t.used%recordSlab]
 	t.used++
+	t.bytes += recordBytes
 	r.Headers = r.Headers[:0]
 	return r
 }
 
 // begun marks the transaction open.
-func (t *transaction) begun(now time.Time) {
-	t.open, t.since = true, now
+func (t *transaction) begun(now, until time.Time) {
+	t.open, t.since, t.until = true, now, until
 	t.records, t.bytes = 0, 0
 	t.failed.Store(nil)
 }

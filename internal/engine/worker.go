@@ -37,6 +37,7 @@ type worker struct {
 	mail   mailbox
 
 	txn   transaction
+	beat  beat
 	limit commitLimit
 	part  *part // in the savepoint that is being taken; nil: none
 	// session is another one whenever the worker joined or its tasks changed.
@@ -60,6 +61,8 @@ func newWorker(p *process, n int) *worker {
 		log:   p.log.With("worker", n),
 		tasks: map[taskRef]*task{},
 		byTP:  map[topicPartition]*task{},
+		txn:   transaction{most: p.cfg.transactionBytes()},
+		beat:  newBeat(time.Now(), p.cfg.Commit, n, p.cfg.Workers),
 
 		reports:  newReporter(),
 		answered: map[answered]struct{}{},
@@ -189,7 +192,7 @@ func (w *worker) turn(ctx context.Context, fetches kgo.Fetches) error {
 		return err
 	}
 	now := time.Now()
-	if w.txn.open && (w.limit.active() || w.txn.due(w.p.cfg.Commit, now)) {
+	if w.txn.open && (w.limit.active() || w.txn.due(now)) {
 		if err := w.commit(); err != nil {
 			return err
 		}
@@ -262,7 +265,7 @@ func (w *worker) poll(ctx context.Context) kgo.Fetches {
 	if w.part != nil {
 		idle = savepointPoll
 	}
-	pctx, cancel := context.WithTimeout(ctx, w.txn.untilDue(w.p.cfg.Commit, idle))
+	pctx, cancel := context.WithTimeout(ctx, w.txn.untilDue(idle))
 	defer cancel()
 	w.mail.onNews(cancel)
 	defer w.mail.onNews(nil)
@@ -342,6 +345,7 @@ func (w *worker) failed(err error) error {
 // leave closes tasks and client. A clean leave writes what is committed to
 // disk; otherwise the changelog has it.
 func (w *worker) leave(clean bool) {
+	w.mail.reset() // from here on this process is not ready
 	for _, t := range w.tasks {
 		if t.touched {
 			t.rollback()
@@ -365,6 +369,7 @@ func (w *worker) leave(clean bool) {
 		w.log.Warn("the Kafka client takes long to close; going on without it")
 	}
 	w.link.sever()
+	w.mail.reset() // the client may have had a last word
 	for ref := range w.tasks {
 		w.drop(ref, clean)
 	}
