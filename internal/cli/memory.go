@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/procd/procd/internal/control"
 	"github.com/procd/procd/kstate"
 )
 
@@ -23,20 +24,26 @@ const minMemory = 64 << 20
 // workers, so that many cores do not eat a small budget.
 const workerMemory = 64 << 20
 
-// budget is how the one number `memory:` is cut up (docs/commands.md):
-// a quarter each for the stores' block cache and for their decoded and not yet
-// written entries. The other half is what is left for fetching, producing and
-// the garbage collector, which works against limit.
+// unseenShare is the share of the memory that neither a cache nor the Go runtime
+// accounts for: the program itself, and what the C library keeps.
+const unseenShare = 16
+
+// budget is how the one number `memory:` is cut up (docs/commands.md): what is
+// not given to a cache or to buffers is room for the garbage collector, which
+// works against limit.
 type budget struct {
-	blockCache int64
-	writeBack  int64
-	limit      int64 // of the Go runtime
+	control.Memory
+	limit int64 // of the Go runtime
 }
 
 func divide(memory int64) budget {
-	b := budget{blockCache: memory / 4, writeBack: memory / 4, limit: memory}
+	b := budget{Memory: control.Memory{
+		Total: memory, BlockCache: memory / 4, WriteBack: memory / 4, Fetch: memory / 8, Produce: memory / 8,
+	}}
+	b.Rest = memory - b.BlockCache - b.WriteBack - b.Fetch - b.Produce
+	b.limit = memory - memory/unseenShare
 	if cacheOutsideHeap {
-		b.limit -= b.blockCache
+		b.limit -= b.BlockCache
 	}
 	return b
 }

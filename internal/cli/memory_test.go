@@ -8,16 +8,18 @@ import (
 func TestDivide(t *testing.T) {
 	for _, memory := range []int64{minMemory, defaultMemory, 8 << 30} {
 		b := divide(memory)
-		used := b.blockCache + b.writeBack
-		if used != memory/2 {
-			t.Errorf("%d: caches take %d, not half", memory, used)
+		if b.Total != memory || b.BlockCache+b.WriteBack+b.Fetch+b.Produce+b.Rest != memory {
+			t.Errorf("%d: the parts of %+v are not the whole", memory, b.Memory)
+		}
+		if b.Rest < memory/5 {
+			t.Errorf("%d: only %d are left for the garbage collector", memory, b.Rest)
 		}
 		// What the Go runtime does not see must not come on top.
 		outside := int64(0)
 		if cacheOutsideHeap {
-			outside = b.blockCache
+			outside = b.BlockCache
 		}
-		if b.limit+outside != memory {
+		if b.limit+outside >= memory || b.limit+outside < memory*9/10 {
 			t.Errorf("%d: limit %d and %d outside of the heap", memory, b.limit, outside)
 		}
 	}

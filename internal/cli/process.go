@@ -161,6 +161,7 @@ func (p *process) work(ctx context.Context) error {
 	err = p.persist(ctx, "preparing the tasks", func() (err error) {
 		eng, err = engine.New(ctx, engine.Config{
 			Kafka: opts, Client: p.plane.Client(), Plan: p.plan, Lease: p.lease, Seat: p.seat, State: env,
+			FetchBytes: p.settings.budget.Fetch, ProduceBytes: p.settings.budget.Produce,
 			Workers: p.workers, Commit: p.commit, Stdout: p.stdout, Logger: p.log, Registry: p.metrics,
 			Location: p.location, Report: p.plane.Report, Coordinate: p.coordinate,
 			Announce: p.announce, OldTransactions: p.settings.cluster.AllowOldTransactions,
@@ -201,8 +202,8 @@ func (p *process) stateEnv() (*kstate.Env, error) {
 		return nil, err
 	}
 	return kstate.NewEnv(kstate.EnvOptions{
-		BlockCacheBytes: p.settings.budget.blockCache,
-		WriteBackBytes:  p.settings.budget.writeBack,
+		BlockCacheBytes: p.settings.budget.BlockCache,
+		WriteBackBytes:  p.settings.budget.WriteBack,
 		MaxOpenFiles:    files,
 		Logger:          p.log,
 	}), nil
@@ -259,6 +260,7 @@ func (p *process) announce(tasks []control.TaskState) {
 	now := control.Process{
 		Seat: p.seat.ID(), Host: host, PID: os.Getpid(), StartedAt: p.started.UTC(), Tasks: tasks,
 		Generation: p.lease.Generation.Generation, Revision: p.lease.Revision, Run: p.lease.Run,
+		Memory: &p.settings.budget.Memory,
 	}
 	if p.admin != nil {
 		now.Admin = p.admin.Addr()

@@ -67,6 +67,28 @@ func printProcesses(w io.Writer, processes []control.ProcessStatus) {
 		t.row(p.Seat, p.Host, p.PID, orDash(p.Admin), countTasks(p.Tasks), age.String()+" ago")
 	}
 	t.end()
+	printMemory(w, processes)
+}
+
+// printMemory says how the processes divide their memory: in one line for all
+// that do it alike.
+func printMemory(w io.Writer, processes []control.ProcessStatus) {
+	var found []control.Memory
+	who := map[control.Memory][]string{}
+	for _, p := range processes {
+		if p.Memory == nil {
+			continue
+		}
+		if who[*p.Memory] == nil {
+			found = append(found, *p.Memory)
+		}
+		who[*p.Memory] = append(who[*p.Memory], p.Seat)
+	}
+	mib := func(n int64) int64 { return n >> 20 }
+	for _, m := range found {
+		fmt.Fprintf(w, "memory of %s: %d MiB = block cache %d, write-back %d, fetch %d, produce %d, rest %d\n",
+			strings.Join(who[m], ", "), mib(m.Total), mib(m.BlockCache), mib(m.WriteBack), mib(m.Fetch), mib(m.Produce), mib(m.Rest))
+	}
 }
 
 // countTasks is "3 running, 1 restoring".

@@ -259,7 +259,18 @@ type Process struct {
 	Run        int         `json:"run"`
 	StartedAt  time.Time   `json:"started_at"`
 	Tasks      []TaskState `json:"tasks"`
+	Memory     *Memory     `json:"memory,omitempty"` // nil: said by an older version
 	At         time.Time   `json:"at"`
+}
+
+// Memory is how a process divides the memory that it may take, in bytes.
+type Memory struct {
+	Total      int64 `json:"total_bytes"`
+	BlockCache int64 `json:"block_cache_bytes"` // of the stores' files, memtables included
+	WriteBack  int64 `json:"write_back_bytes"`  // decoded entries, and those that are not on disk yet
+	Fetch      int64 `json:"fetch_bytes"`
+	Produce    int64 `json:"produce_bytes"` // of open transactions
+	Rest       int64 `json:"rest_bytes"`    // for the garbage collector and everything else
 }
 
 // envelope puts the format version beside a record's own fields.

@@ -93,10 +93,15 @@ func (t *Tail) ReadToEnd(ctx context.Context) error {
 	}
 }
 
+// hearTime is how long a broker may take to hear of a topic that was created: it
+// makes the logs of all that were created before, which are many for a job with
+// many partitions.
+const hearTime = 30 * time.Second
+
 // end is the high watermark. A topic that was created a moment ago may be
 // unknown to the broker that is asked, or to the client's cache.
 func (t *Tail) end(ctx context.Context) (int64, error) {
-	for giveUp := time.Now().Add(settleTime); ; {
+	for giveUp := time.Now().Add(hearTime); ; {
 		end, err := t.listEnd(ctx)
 		if !errors.Is(err, ErrTopicMissing) || time.Now().After(giveUp) {
 			return end, err
