@@ -79,6 +79,9 @@ func allWorkloads() []*workload {
 	for _, w := range savepoints {
 		all = append(all, w.workload)
 	}
+	for _, w := range larges {
+		all = append(all, w.workload)
+	}
 	return all
 }
 
@@ -236,6 +239,13 @@ func (s *session) measure(ctx context.Context) error {
 	for _, w := range savepoints {
 		if s.run.MatchString(w.name) && !s.tooLong(w.workload) && slices.Contains(s.engines, procdEngine) {
 			if err := s.measureSavepoint(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range larges {
+		if s.run.MatchString(w.name) && !s.tooLong(w.workload) && slices.Contains(s.engines, procdEngine) {
+			if err := s.measureLarge(ctx, w); err != nil {
 				return err
 			}
 		}

@@ -127,6 +127,7 @@ func (r *report) print(w io.Writer) {
 	r.table(w, p50, latencyColumns)
 	r.table(w, diskKept, restartColumns)
 	r.table(w, savepointBytes, savepointColumns)
+	r.table(w, stateDisk, largeColumns)
 	for _, line := range slices.Concat(r.LeftOut, r.Void) {
 		fmt.Fprintln(w, line)
 	}
