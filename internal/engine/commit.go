@@ -24,13 +24,15 @@ func (w *worker) begin() error {
 // source offsets together. Only when it is known to have committed do the
 // overlays become state.
 func (w *worker) commit() error {
-	w.beat.last = time.Now()
+	began := time.Now()
 	if err := w.produceState(); err != nil {
 		return w.stateFailed(err)
 	}
 	started := time.Now()
 	end := w.end(kgo.TryCommit)
-	took := time.Since(started)
+	ended := time.Now()
+	w.beat.committed(began, ended)
+	took := ended.Sub(started)
 	w.p.metrics.commitSeconds.Observe(took.Seconds())
 	if took > slowCommit {
 		w.p.metrics.slowCommits.Inc()

@@ -68,7 +68,8 @@ func (t *transaction) untilDue(idle time.Duration) time.Duration {
 type beat struct {
 	from  time.Time
 	every time.Duration
-	last  time.Time // when the last commit began
+	last  time.Time     // when the last commit ended
+	took  time.Duration // the last commit
 }
 
 // newBeat is the beat of worker n of so many. A transaction is open for a third
@@ -78,12 +79,18 @@ func newBeat(from time.Time, interval time.Duration, n, of int) beat {
 	return beat{from: from.Add(every * time.Duration(n) / time.Duration(of)), every: every}
 }
 
-// overdueShare of the interval is how long a transaction is open that begins
-// when the last commit is an interval ago already: since nothing came in, or
-// since it took that long. What is waiting then need not wait for the beat.
-const overdueShare = 4
+// committed notes a commit.
+func (b *beat) committed(began, ended time.Time) {
+	b.last, b.took = ended, ended.Sub(began)
+}
 
-// next is when a transaction that begins now is to be ended.
+// idleShare of the interval is how long a transaction is open whose first record
+// comes after nothing did for an interval: it need not wait for the beat.
+const idleShare = 4
+
+// next is when a transaction that begins now is to be ended. It is open for as
+// long as the last commit took, at least: where commits take longer than the
+// interval, most of the time would go into committing.
 func (b *beat) next(now time.Time) time.Time {
 	late := now.Sub(b.from) % b.every
 	if late < 0 {
@@ -91,9 +98,9 @@ func (b *beat) next(now time.Time) time.Time {
 	}
 	left := b.every - late
 	if now.Sub(b.last) >= b.every {
-		left = min(left, b.every/overdueShare)
+		left = min(left, b.every/idleShare)
 	}
-	return now.Add(left)
+	return now.Add(max(left, min(b.took, b.every)))
 }
 
 // record returns a record that lives until the transaction has ended. Topic,

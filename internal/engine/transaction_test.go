@@ -12,26 +12,29 @@ func TestBeat(t *testing.T) {
 	for _, test := range []struct {
 		n, of           int
 		last, now, want float64
+		took            float64
 	}{
-		{0, 1, 0, 0.5, 100},
-		{0, 1, 0, 99.5, 100},
-		{0, 1, 100, 100, 200}, // never at once
-		{0, 1, 100, 130, 200}, // the last one took 30 ms
-		{0, 1, 1210, 1234, 1300},
-		{0, 1, -40, -30, 0},
-		{0, 2, 100, 130, 200},
-		{1, 2, 0, 10, 50}, // half an interval after the first worker
-		{1, 2, 50, 52, 150},
-		{1, 2, -80, -70, -50},
-		{0, 1, 0, 110, 135},    // the last one took longer than the interval
-		{0, 1, -5e3, 10, 35},   // the first record for long
-		{0, 1, -5e3, 90, 100},  // but not beyond the beat
-		{1, 2, -5e3, 140, 150}, //
+		{0, 1, 0, 0.5, 100, 0},
+		{0, 1, 0, 99.5, 100, 0},
+		{0, 1, 100, 100, 200, 0}, // never at once
+		{0, 1, 130, 130, 200, 30},
+		{0, 1, 1230, 1234, 1300, 30},
+		{0, 1, -40, -30, 0, 0},
+		{0, 2, 130, 130, 200, 30},
+		{1, 2, 5, 10, 50, 5}, // half an interval after the first worker
+		{1, 2, 52, 52, 150, 2},
+		{1, 2, -75, -70, -50, 5},
+		{0, 1, 180, 180, 260, 80},  // as long as the last commit took
+		{0, 1, 250, 250, 350, 150}, // but no longer than the interval
+		{0, 1, -5e3, 10, 35, 20},   // the first record for long
+		{0, 1, -5e3, 90, 100, 2},   // no later than the beat
+		{0, 1, -5e3, 98, 118, 20},
+		{1, 2, -5e3, 140, 150, 2},
 	} {
 		b := newBeat(from, 100*time.Millisecond, test.n, test.of)
-		b.last = at(test.last)
-		if got := b.next(at(test.now)); !got.Equal(at(test.want)) {
-			t.Errorf("worker %d of %d at %v ms, last %v ms: %v ms, want %v", test.n, test.of, test.now, test.last, got.Sub(from).Seconds()*1000, test.want)
+		b.committed(at(test.last-test.took), at(test.last))
+		if got := b.next(at(test.now)); got.Sub(at(test.want)).Abs() > time.Microsecond {
+			t.Errorf("worker %d of %d at %v ms, last until %v ms: %v ms, want %v", test.n, test.of, test.now, test.last, got.Sub(from).Seconds()*1000, test.want)
 		}
 	}
 }
