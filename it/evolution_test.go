@@ -294,6 +294,9 @@ func (e *evolution) stops(procs ...*kafkatest.Process) {
 // take takes a savepoint and returns its id.
 func (e *evolution) take(command string, flags ...string) string {
 	e.t.Helper()
+	if command == "savepoint-and-stop" {
+		e.waitArrived()
+	}
 	var result struct{ ID string }
 	must(e.t, json.Unmarshal([]byte(e.output(command, append([]string{e.Name, "--json"}, flags...)...)), &result))
 	return result.ID

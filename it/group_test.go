@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/procd/procd/internal/kafkatest"
 )
 
 // describe is the job's group as the broker has it.
@@ -53,6 +58,44 @@ func (j *job) seat(m kadm.DescribedGroupMember) string {
 func (j *job) waitMembers(processes int) {
 	j.t.Helper()
 	j.eventually(time.Minute, func() error { return j.wantSeats(processes) })
+}
+
+// saidRunning is what a process logs of itself before its workers join.
+var saidRunning = regexp.MustCompile(`msg=running .*seat=(\w+) workers=(\d+)`)
+
+// waitArrived waits until all workers of all processes that run, and of others
+// that were not begun by start, are in the group:
+// a stop at a savepoint refuses who comes later, and one that somebody's coming
+// interrupts late ends with a savepoint, and the words to ask for another one.
+func (j *job) waitArrived(others ...*kafkatest.Process) {
+	j.t.Helper()
+	procs := append(slices.Clip(j.procs), others...)
+	j.eventually(time.Minute, func() error {
+		group, err := j.describe()
+		if err != nil {
+			return err
+		}
+		here := map[string]int{}
+		for _, m := range group.Members {
+			here[j.seat(m)]++
+		}
+		for i, p := range procs {
+			if !p.Running() || p.Paused() {
+				continue
+			}
+			said := saidRunning.FindStringSubmatch(p.Stderr.String())
+			if said == nil {
+				return fmt.Errorf("process %d does not run yet", i)
+			}
+			if workers, err := strconv.Atoi(said[2]); err != nil || here[said[1]] != workers {
+				return fmt.Errorf("%d of %s workers of process %d are in the group", here[said[1]], said[2], i)
+			}
+		}
+		if group.State != "Stable" {
+			return fmt.Errorf("group is %s", group.State)
+		}
+		return nil
+	})
 }
 
 // waitWorkers waits until all workers of that many processes are in the group,

@@ -67,6 +67,7 @@ func newJudgedOn(t *testing.T, k *kafka, name string) judged {
 	j.visits(judgedRecords)
 	p := j.start()
 	j.waitDone(time.Minute)
+	j.waitArrived()
 	stdout := j.output("savepoint-and-stop", j.Name)
 	j.ends(p, 20*time.Second)
 	j.at = strings.Fields(stdout)[1]
@@ -240,6 +241,7 @@ func TestRecordsLostByTheBroker(t *testing.T) {
 	p := j.launched("procd start --savepoint " + j.at + " " + file)
 	j.visits(judgedRecords)
 	j.waitDone(time.Minute)
+	j.waitArrived(p)
 	newer := strings.Fields(j.succeeds("procd savepoint-and-stop " + j.Name))[1]
 	j.ends(p, 20*time.Second)
 

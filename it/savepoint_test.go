@@ -138,6 +138,9 @@ type taken struct {
 // savepoint runs a command that takes a savepoint, and reads what is in it.
 func (j *job) savepoint(command string, flags ...string) taken {
 	j.t.Helper()
+	if command == "savepoint-and-stop" {
+		j.waitArrived()
+	}
 	stdout, stderr, code := j.command(command, append([]string{j.Name, "--json"}, flags...)...)
 	if code != 0 {
 		j.t.Fatalf("%s: exit code %d, %s%s", command, code, stdout, stderr)

@@ -423,6 +423,7 @@ func TestCommandKilled(t *testing.T) {
 			}
 			r.some()
 			r.waitDone(time.Minute)
+			r.waitArrived()
 			id := savepointID(100*c + i)
 			trap := k.setTrap(s.n, s.fate)
 			asks := r.launch(k.address, command, r.Name, "--id", id)

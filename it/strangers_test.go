@@ -100,6 +100,7 @@ func TestSavepointGone(t *testing.T) {
 		}
 		return nil
 	})
+	j.waitArrived(p)
 	newer := strings.Fields(j.succeeds("procd savepoint-and-stop " + j.Name))[1]
 	j.ends(p, 20*time.Second)
 	j.succeeds("procd savepoint-rm " + j.at)

@@ -263,6 +263,7 @@ func testSwitchStages(t *testing.T, k *kafka) {
 // stopAtStages is stopAt for a job whose store holds no rooms.
 func (j *job) stopAtStages(p *kafkatest.Process) taken {
 	j.t.Helper()
+	j.waitArrived()
 	var result struct{ ID string }
 	must(j.t, json.Unmarshal([]byte(j.output("savepoint-and-stop", j.Name, "--json")), &result))
 	if code := j.ends(p, 20*time.Second); code != 0 {

@@ -1,12 +1,14 @@
 package kafkatest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -105,6 +107,17 @@ func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
 
 // Continue ends a [Process.Pause].
 func (p *Process) Continue() error { return p.Signal(syscall.SIGCONT) }
+
+// Paused says whether the child stands still after a [Process.Pause].
+func (p *Process) Paused() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		return false
+	}
+	// pid (name) state ...; the name may hold anything (proc_pid_stat(5)).
+	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return strings.HasPrefix(rest, "T")
+}
 
 // Wait waits for the child to end and returns its exit code, -1 when a signal
 // ended it.
