@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -132,7 +133,8 @@ func (b *beginning) run(ctx context.Context) (*Lease, error) {
 			return nil, err
 		}
 		b.look()
-		verdict := Decide(b.plane.tail.View(), b.facts(group))
+		view := b.plane.tail.View()
+		verdict := Decide(view, b.meets(view, group))
 		switch {
 		case verdict.Action == Refuse:
 			return nil, verdict.Refusal
@@ -174,13 +176,34 @@ func (b *beginning) look() {
 
 func (b *beginning) facts(group members) Facts {
 	_, others := group.split(b.seat.InstancePrefix())
-	patience := b.plane.settings.SessionTimeout + expiryMargin
-	waited := !b.waiting.IsZero() && b.plane.settings.Now().Sub(b.waiting) >= patience
+	waited := !b.waiting.IsZero() && b.plane.settings.Now().Sub(b.waiting) >= b.patience()
 	return Facts{
 		Definition: b.definition, Resume: b.options.Resume,
 		From: b.options.Savepoint.candidate(), Again: b.options.Again, Run: b.first,
 		Live: others, Waited: waited, Removed: b.removed, JobFile: b.options.JobFile,
 	}
+}
+
+// patience is how long a start waits for members to leave or to expire (P2).
+func (b *beginning) patience() time.Duration {
+	return b.plane.settings.SessionTimeout + expiryMargin
+}
+
+// meets are the facts with the process among the living that has just started the
+// job, and may not have joined the group yet.
+func (b *beginning) meets(v *View, group members) Facts {
+	f := b.facts(group)
+	current, _ := v.Current()
+	seat := current.starter(b.plane.settings.Now(), b.patience())
+	if seat != "" && seat != b.seat.ID() && !slices.ContainsFunc(f.Live, isOf(current.Generation.Job, seat)) {
+		f.Live = append(f.Live, transactionPrefix(current.Generation.Job)+seat+" (it has just started the job)")
+	}
+	return f
+}
+
+// isOf says whether a member of the group is on a seat.
+func isOf(job, seat string) func(member string) bool {
+	return func(member string) bool { return strings.HasPrefix(member, transactionPrefix(job)+seat+".") }
 }
 
 // settled says that the topic, as far as it was read, leaves nothing to write.
@@ -193,7 +216,7 @@ func (b *beginning) wait(ctx context.Context, verdict Verdict) error {
 	if b.waiting.IsZero() {
 		b.waiting = b.plane.settings.Now()
 		b.plane.settings.Logger.Info("waiting for "+verdict.Reason+" to leave or to expire",
-			"at most", b.plane.settings.SessionTimeout+expiryMargin)
+			"at most", b.patience())
 	}
 	return b.plane.pause(ctx, groupPoll, b.settled)
 }
@@ -230,14 +253,14 @@ func (b *beginning) tryDecide(ctx context.Context) error {
 		return err
 	}
 	view := p.tail.View()
-	verdict := Decide(view, b.facts(group))
+	verdict := Decide(view, b.meets(view, group))
 	if !verdict.writes() || verdict.Action == Create && topics.found == nil {
 		return nil // not what it was a moment ago
 	}
 	if err := p.fence(ctx); err != nil {
 		return err
 	}
-	o := origin{startID: b.startID, by: p.settings.By, at: p.settings.Now().UTC()}
+	o := origin{startID: b.startID, seat: b.seat.ID(), by: p.settings.By, at: p.settings.Now().UTC()}
 	var begun Generation
 	if verdict.Action == Create {
 		begun, err = b.create(ctx, verdict, topics, before, o)

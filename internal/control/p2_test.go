@@ -1,7 +1,9 @@
 package control
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -58,8 +60,8 @@ func TestP2OwnPastIsRemovedAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			b.mustBegin(alarmJob("h1"), StartOptions{})
 			s := b.seat()
+			b.mustBeginOn(s, alarmJob("h1"))
 			past := b.member(s.InstanceID(0), "procd-g1r0-older")
 			past.Close()
 			p := b.plane(func(s *Settings) { s.SessionTimeout = time.Hour }) // waiting would fail the test
@@ -93,8 +95,8 @@ func TestP2RestartKeepsItsMembership(t *testing.T) {
 func TestP2MemberThatCannotBeRemoved(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.mustBegin(alarmJob("h1"), StartOptions{})
 	s := b.seat()
+	b.mustBeginOn(s, alarmJob("h1"))
 	b.member(s.InstanceID(0), "procd-g1r0-older").Close()
 	b.cluster.ControlKey(int16(kmsg.LeaveGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		member := kmsg.NewLeaveGroupResponseMember()
@@ -159,4 +161,49 @@ func TestP2VerifyReadsToTheEndAsOfNow(t *testing.T) {
 			t.Fatalf("run %d, want %d", l.Run, run)
 		}
 	}
+}
+
+// Between the record of a start and the first member of its group another
+// definition is not let in: a container of the version before, restarted just
+// then, would take the job from the next one.
+func TestP2StarterCountsBeforeItJoins(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	l := b.mustBegin(alarmJob("h1"), StartOptions{})
+	waits := make(chan string, 1)
+	other := b.plane(func(s *Settings) {
+		s.SessionTimeout = time.Minute
+		s.Logger = slog.New(slog.NewTextHandler(lineWriter(func(line string) {
+			if strings.Contains(line, "waiting for") {
+				waits <- line
+			}
+		}), nil))
+	})
+	ctx, cancel := context.WithCancel(b.context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := other.begin(ctx, alarmJob("h2"), b.seat(), StartOptions{})
+		ended <- err
+	}()
+	select {
+	case line := <-waits:
+		if name := strings.TrimSuffix(l.seat.InstancePrefix(), "."); !strings.Contains(line, name) {
+			t.Errorf("%s does not name %s", line, name)
+		}
+	case err := <-ended:
+		t.Errorf("another definition did not wait: %v", err)
+	}
+	cancel()
+	<-ended
+	if keys := b.keys(); keys["revision/1/1"] != 0 {
+		t.Errorf("records %v", keys)
+	}
+}
+
+// lineWriter calls a function with each line of a log.
+type lineWriter func(line string)
+
+func (f lineWriter) Write(line []byte) (int, error) {
+	f(string(line))
+	return len(line), nil
 }

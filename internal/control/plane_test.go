@@ -105,6 +105,14 @@ func (b *bench) mustBegin(d Definition, o StartOptions) *Lease {
 	return l
 }
 
+// mustBeginOn starts the job on a given seat, as a process that is gone by now did.
+func (b *bench) mustBeginOn(s *seat.Seat, d Definition) {
+	b.t.Helper()
+	if _, err := b.plane().begin(b.context(), d, s, StartOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // controlRecords are all committed records of the control topic, in order.
 func (b *bench) controlRecords() []*kgo.Record {
 	b.t.Helper()

@@ -208,6 +208,7 @@ type Revision struct {
 	Stores     []StoreSchemas `json:"stores"`
 	CreatedAt  time.Time      `json:"created_at"`
 	By         string         `json:"by"`
+	Seat       string         `json:"seat,omitempty"` // of the process that wrote it
 }
 
 // RunState says whether a job is meant to run.
@@ -233,6 +234,8 @@ type State struct {
 	Savepoint string    `json:"savepoint,omitempty"`
 	At        time.Time `json:"at"`
 	By        string    `json:"by"`
+	// Seat is that of the process whose start made the job run.
+	Seat string `json:"seat,omitempty"`
 }
 
 // TaskState is what a process says of one of its tasks.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // View is what the control topic says up to some offset. It is pure: records
@@ -29,6 +30,21 @@ type Current struct {
 	Definition string
 	Stores     []StoreSchemas
 	State      State
+	// Seat is that of the process whose start decided last what there is, Since
+	// when it did, by its clock.
+	Seat  string
+	Since time.Time
+}
+
+// starter is the seat of a process that decided what there is, less than d ago,
+// and whose members may therefore still be on their way into the group; "" if
+// there is none. Whoever changes the job now would take it from that process:
+// say a container of an older version that is restarted just then (P2).
+func (c Current) starter(now time.Time, d time.Duration) string {
+	if c.State.State != Running || now.Sub(c.Since).Abs() >= d {
+		return ""
+	}
+	return c.Seat
 }
 
 // Apply takes the next record of the topic; a nil value is a tombstone. Keys
@@ -165,10 +181,13 @@ func (v *View) Current() (Current, bool) {
 		return Current{State: v.state}, false
 	}
 	g := v.generations[newest]
-	c := Current{Generation: g, JobHash: g.JobHash, Definition: g.Definition, Stores: g.Stores, State: v.state}
+	c := Current{Generation: g, JobHash: g.JobHash, Definition: g.Definition, Stores: g.Stores, State: v.state, Seat: v.state.Seat, Since: v.state.At}
 	for _, r := range v.revisions {
 		if r.Generation == newest && r.Revision > c.Revision {
 			c.Revision, c.JobHash, c.Definition, c.Stores = r.Revision, r.JobHash, r.Definition, r.Stores
+			if r.CreatedAt.After(c.Since) {
+				c.Seat, c.Since = r.Seat, r.CreatedAt
+			}
 		}
 	}
 	return c, true

@@ -7,6 +7,7 @@ import (
 // origin is recorded with every decision.
 type origin struct {
 	startID string
+	seat    string // of the process
 	by      string
 	at      time.Time
 }
@@ -22,7 +23,7 @@ type entry struct {
 // generation record of a Create, made at the edge; the verdict overrides
 // nothing in it.
 func (v Verdict) entries(d Definition, current Current, begun Generation, o origin) ([]entry, error) {
-	state := State{State: Running, Generation: v.Generation, Run: v.Run, At: o.at, By: o.by}
+	state := State{State: Running, Generation: v.Generation, Run: v.Run, At: o.at, By: o.by, Seat: o.seat}
 	var list entryList
 	switch v.Action {
 	case Create:
@@ -31,7 +32,7 @@ func (v Verdict) entries(d Definition, current Current, begun Generation, o orig
 	case Revise:
 		add(&list, revisionKey(v.Generation, v.Revision), Revision{
 			Generation: v.Generation, Revision: v.Revision, StartID: o.startID,
-			JobHash: d.Hash, Definition: d.Text, Stores: v.Stores, CreatedAt: o.at, By: o.by,
+			JobHash: d.Hash, Definition: d.Text, Stores: v.Stores, CreatedAt: o.at, By: o.by, Seat: o.seat,
 		})
 		if v.Run != current.State.Run {
 			addState(&list, state)
