@@ -180,6 +180,7 @@ func TestP2StarterCountsBeforeItJoins(t *testing.T) {
 		}), nil))
 	})
 	ctx, cancel := context.WithCancel(b.context())
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		_, err := other.begin(ctx, alarmJob("h2"), b.seat(), StartOptions{})
@@ -191,7 +192,7 @@ func TestP2StarterCountsBeforeItJoins(t *testing.T) {
 			t.Errorf("%s does not name %s", line, name)
 		}
 	case err := <-ended:
-		t.Errorf("another definition did not wait: %v", err)
+		t.Fatalf("another definition did not wait: %v", err)
 	}
 	cancel()
 	<-ended
