@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -457,6 +458,19 @@ func TestCommandKilled(t *testing.T) {
 	r.check()
 }
 
+// endsOrShows waits for a command that waits for a process, and shows where all
+// goroutines of the process are if it waits for ever.
+func (r *relay) endsOrShows(asks, p *kafkatest.Process) (code int) {
+	r.t.Helper()
+	code, err := asks.Wait(within(r.t, 2*time.Minute))
+	if err != nil {
+		must(r.t, p.Signal(syscall.SIGQUIT))
+		r.ends(p, 10*time.Second)
+		r.t.Fatalf("%v; what it waits for:\n%s", err, p.Stderr.Tail(5000))
+	}
+	return code
+}
+
 // TestBrokerFailsInSavepoint breaks the broker, or the way to it, at the steps
 // of a stop at a savepoint and of the start from it. The processes are left
 // alone: the one that runs the job finds its way, and the command gets a result.
@@ -486,11 +500,11 @@ func TestBrokerFailsInSavepoint(t *testing.T) {
 		trap := k.setTrap(1+random.Int64N(stops), fate)
 		asks := r.launch(r.kafka.address, "savepoint-and-stop", r.Name, "--id", id)
 		k.breaks(trap, asks.Done(), kills)
-		code := r.ends(asks, 2*time.Minute)
+		code := r.endsOrShows(asks, p)
 		if code == exitTimedOut { // the broker took its time; the command says to ask again
 			wantTexts(t, asks.Stderr.String(), "wait on with: procd savepoint-and-stop")
 			asks = r.launch(r.kafka.address, "savepoint-and-stop", r.Name, "--id", id)
-			code = r.ends(asks, 2*time.Minute)
+			code = r.endsOrShows(asks, p)
 		}
 		t.Logf("stop %d (%s, broker killed: %v): exit code %d, %s%s", i, trap.what, kills, code, asks.Stdout, asks.Stderr)
 		switch stands := r.state(); {
