@@ -21,7 +21,7 @@ var (
 
 	// ErrSlow says that restoring took so long that deletes may have been
 	// compacted away meanwhile (P17). Prepare again: it restores fully.
-	ErrSlow = errors.New("procd/kstate: the local copy became older than the changelog's delete.retention.ms while it was restored; restore again, and raise delete.retention.ms if that happens every time")
+	ErrSlow = errors.New("procd/kstate: the local copy became older than the changelog's delete.retention.ms while it was restored; restore again")
 
 	// ErrBase says that a savepoint's part cannot be read, or is not what the
 	// manifest says. Nothing is started without it (P16): verify the savepoint,

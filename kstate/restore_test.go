@@ -109,54 +109,6 @@ func TestP17SlowRestore(t *testing.T) {
 	}
 }
 
-// The log cannot be trusted to have the deletes of what was read so long ago,
-// be it in the middle or at the end, with a base or without.
-func TestP17SlowFullRestore(t *testing.T) {
-	for name, last := range map[string]func(*Restore, *changelog) error{
-		"in the middle": func(r *Restore, _ *changelog) error { return r.write() },
-		"at the end": func(r *Restore, log *changelog) error {
-			_, err := r.Finish(Position{Changelog: log.end()})
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			env := newTestEnv(t, EnvOptions{})
-			log := localCopy(t, env)
-			clock := time.Now()
-			env.clock = func() time.Time { return clock }
-			id := testID
-			id.TopicID[0]++ // not that of the copy
-			bounds := log.bounds()
-			full := func() *Restore {
-				r, err := env.Prepare(testDir, id, bounds)
-				if err != nil {
-					t.Fatal(err)
-				}
-				feed(t, r, log)
-				return r
-			}
-			r := full()
-			clock = clock.Add(bounds.DeleteRetention)
-			if err := r.write(); err != nil {
-				t.Errorf("within the retention: %v", err)
-			}
-			clock = clock.Add(time.Second)
-			if err := last(r, log); !errors.Is(err, ErrSlow) {
-				t.Errorf("after the retention: %v, want ErrSlow", err)
-			}
-			if err := r.Abandon(); err != nil {
-				t.Fatal(err)
-			}
-			if there, _ := env.exists(testDir); there {
-				t.Error("the directory is still there")
-			}
-			if err := finish(t, full(), Position{Changelog: log.end()}).Close(); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
 // Nothing was read of an empty log, however long it took.
 func TestP17SlowEmptyRestore(t *testing.T) {
 	env := newTestEnv(t, EnvOptions{})
